@@ -1,0 +1,1 @@
+"""Backbones and the projection head, as pure functions over flat parameters."""

@@ -1,0 +1,141 @@
+"""The projection head (reference: `DINOHead`; paper section 3.1, ablations in appendix C)."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from dino_jax.config import UserError
+from dino_jax.models.layers import BatchNorm, Linear, fan_in_uniform
+from dino_jax.models.naming import flatten, unflatten
+from dino_jax.types import Params, Stats
+
+NORM_FLOOR = 1e-12
+
+
+def l2_normalise(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+    """x / max(‖x‖, 1e-12) along the last axis, float32; the gradient at x = 0 is finite."""
+    x = x.astype(jnp.float32)
+    square = jnp.square(x).sum(axis=-1, keepdims=True)
+    # Clamping the square, not the root: the derivative of the root at zero is infinite.
+    return x * jax.lax.rsqrt(jnp.maximum(square, NORM_FLOOR**2))
+
+
+class WeightNormLinear(nn.Module):
+    """x · (g v / ‖v‖)ᵀ without bias, float32 at highest precision, one norm per output row."""
+
+    features: int
+    frozen_scale: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        """Logits of the prototypes; no gradient reaches `weight_g` where its scale is frozen."""
+        inputs = x.shape[-1]
+        scale = self.param("weight_g", nn.initializers.ones, (self.features, 1), jnp.float32)
+        direction = self.param(
+            "weight_v", fan_in_uniform(inputs), (self.features, inputs), jnp.float32
+        )
+        if self.frozen_scale:
+            scale = jax.lax.stop_gradient(scale)
+        # No epsilon, as in the reference: the rows are never zero.
+        norm = jnp.sqrt(jnp.square(direction).sum(axis=1, keepdims=True))
+        return jax.lax.dot_general(
+            x.astype(jnp.float32),
+            direction * (scale / norm),
+            (((x.ndim - 1,), (1,)), ((), ())),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+
+
+class _HeadMlp(nn.Module):
+    """Linear [BN] GELU … Linear, numbered as in the original's `nn.Sequential`."""
+
+    hidden: int
+    bottleneck: int
+    layers: int
+    batch_norm: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch inputs"], *, train: bool
+    ) -> Float[Array, "*batch bottleneck"]:
+        stride = 3 if self.batch_norm else 2
+        for layer in range(self.layers - 1):
+            x = Linear(self.hidden, self.dtype, name=str(stride * layer))(x)
+            if self.batch_norm:
+                x = BatchNorm(name=str(stride * layer + 1))(x, train=train).astype(self.dtype)
+            x = jax.nn.gelu(x, approximate=False)
+        return Linear(self.bottleneck, self.dtype, name=str(stride * (self.layers - 1)))(x)
+
+
+class _Head(nn.Module):
+    """The MLP, the l2 bottleneck and the weight-normed last layer."""
+
+    spec: "DINOHead"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch inputs"], *, train: bool
+    ) -> Float[Array, "*batch prototypes"]:
+        spec = self.spec
+        if spec.layers == 1:
+            x = Linear(spec.bottleneck, spec.dtype, name="mlp")(x)
+        else:
+            mlp = _HeadMlp(
+                spec.hidden, spec.bottleneck, spec.layers, spec.batch_norm, spec.dtype, name="mlp"
+            )
+            x = mlp(x, train=train)
+        last = WeightNormLinear(spec.prototypes, spec.norm_last_layer, name="last_layer")
+        return last(l2_normalise(x))
+
+
+@dataclasses.dataclass(frozen=True)
+class DINOHead:
+    """The head as two pure functions over flat parameters, for any backbone of `inputs` features.
+
+    `layers` counts the MLP's linear layers (the paper's count is one more: the last layer).
+    Parameters are named as in the original: `mlp.0.weight`, …, `last_layer.weight_g`, `weight_v`.
+    """
+
+    inputs: int
+    prototypes: int = 65536
+    hidden: int = 2048
+    bottleneck: int = 256
+    layers: int = 3
+    norm_last_layer: bool = True
+    batch_norm: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no head."""
+        for name in ("inputs", "prototypes", "hidden", "bottleneck", "layers"):
+            if getattr(self, name) < 1:
+                raise UserError(f"head.{name} is {getattr(self, name)}: expected 1 or more")
+
+    def init(self, key: Key[Array, ""]) -> tuple[Params, Stats]:
+        """Fresh parameters and batch statistics (empty without batch normalisation)."""
+        sample = jnp.zeros((2, self.inputs), jnp.float32)
+        variables = _Head(self).init(key, sample, train=True)
+        return flatten(variables["params"]), flatten(variables.get("batch_stats", {}))
+
+    def apply(
+        self,
+        params: Params,
+        stats: Stats,
+        features: Float[Array, "*batch inputs"],
+        *,
+        train: bool = True,
+    ) -> tuple[Float[Array, "*batch prototypes"], Stats]:
+        """Logits (float32) and the new batch statistics; `train` matters to those alone."""
+        rows = features.size // features.shape[-1]
+        if self.batch_norm and train and rows < 2:
+            raise UserError("batch normalisation needs more than one row to train: raise the batch")
+        variables = {"params": unflatten(params), "batch_stats": unflatten(stats)}
+        logits, changed = _Head(self).apply(
+            variables, features, train=train, mutable=["batch_stats"]
+        )
+        return logits, flatten(changed.get("batch_stats", {}))

@@ -1,0 +1,247 @@
+"""The vision transformer of DINO (reference: `vision_transformer.py`)."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from dino_jax.config import UserError
+from dino_jax.models.layers import (
+    TRUNCATED_NORMAL,
+    LayerNorm,
+    Linear,
+    PatchProjection,
+    matmul_precision,
+)
+from dino_jax.models.posembed import interpolate
+
+
+class Features(NamedTuple):
+    """What a backbone says about images, all float32.
+
+    `cls` and `patches` are the final norm's output; `attention` the softmaxed map of one block;
+    `blocks` the outputs of the last blocks, earliest first, each through the final norm.
+    """
+
+    cls: Float[Array, "batch width"]
+    patches: Float[Array, "batch patches width"]
+    attention: Float[Array, "batch heads tokens tokens"] | None = None
+    blocks: tuple[Float[Array, "batch tokens width"], ...] = ()
+
+
+def drop_path_factors(
+    keys: Key[Array, "batch"], rate: float, depth: int
+) -> Float[Array, "depth 2 batch"]:
+    """Multipliers of the two residual branches of every block: 0, or 1 / (1 − its rate).
+
+    Rates rise linearly from 0 in the first block to `rate` in the last. Every draw is a function
+    of the sample's own key, hence independent of what else is in the batch.
+    """
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (depth, 2)))(keys).transpose(1, 2, 0)
+    rates = jnp.linspace(0.0, rate, depth)[:, None, None]
+    return jnp.where(draws >= jnp.broadcast_to(rates, draws.shape), 1 / (1 - rates), 0.0)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection to queries, keys and values."""
+
+    heads: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], *, return_map: bool = False
+    ) -> tuple[
+        Float[Array, "batch tokens width"], Float[Array, "batch heads tokens tokens"] | None
+    ]:
+        """The mixed tokens and, where asked for, the softmaxed map (float32)."""
+        batch, tokens, width = x.shape
+        qkv = Linear(3 * width, self.dtype, name="qkv")(x)
+        qkv = qkv.reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        precision, attention = matmul_precision(self.dtype), None
+        if return_map:
+            logits = jnp.einsum(
+                "bqhd,bkhd->bhqk",
+                query * (width // self.heads) ** -0.5,
+                key,
+                precision=precision,
+                preferred_element_type=jnp.float32,
+            )
+            attention = jax.nn.softmax(logits, axis=-1)
+            mixed = jnp.einsum(
+                "bhqk,bkhd->bqhd", attention.astype(self.dtype), value, precision=precision
+            )
+        else:
+            with jax.default_matmul_precision(precision.name.lower()):
+                mixed = jax.nn.dot_product_attention(query, key, value)
+        return Linear(width, self.dtype, name="proj")(mixed.reshape(x.shape)), attention
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact (erf) GELU between them."""
+
+    hidden: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+        """Transform every token on its own."""
+        hidden = Linear(self.hidden, self.dtype, name="fc1")(x)
+        hidden = jax.nn.gelu(hidden, approximate=False)
+        return Linear(x.shape[-1], self.dtype, name="fc2")(hidden)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; the residual stream stays float32 whatever `dtype`."""
+
+    heads: int
+    mlp_ratio: int = 4
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        factors: Float[Array, "2 batch"] | None = None,
+        *,
+        return_map: bool = False,
+    ) -> tuple[
+        Float[Array, "batch tokens width"], Float[Array, "batch heads tokens tokens"] | None
+    ]:
+        """Add both branches, each times its drop path factor per sample where given."""
+
+        def add(x: Array, branch: Array, which: int) -> Array:
+            branch = branch.astype(jnp.float32)
+            return x + (branch if factors is None else branch * factors[which][:, None, None])
+
+        attend = Attention(self.heads, self.dtype, name="attn")
+        mixed, attention = attend(LayerNorm(name="norm1")(x), return_map=return_map)
+        x = add(x, mixed, 0)
+        mlp = Mlp(self.mlp_ratio * x.shape[-1], self.dtype, name="mlp")
+        return add(x, mlp(LayerNorm(name="norm2")(x)), 1), attention
+
+
+class Blocks(nn.Module):
+    """The stack of blocks, run one by one or by `lax.scan` over their stacked parameters.
+
+    Both ways read the same parameter tree, one leaf per block and tensor.
+    """
+
+    depth: int
+    heads: int
+    dtype: DTypeLike = jnp.float32
+    scanned: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        factors: Float[Array, "depth 2 batch"] | None,
+        *,
+        keep: int,
+        map_of: int | None,
+    ) -> tuple[
+        list[Float[Array, "batch tokens width"]],
+        Float[Array, "batch heads tokens tokens"] | None,
+    ]:
+        """The last `keep` (≥ 1) block outputs and the attention map of block `map_of`."""
+        start = 0
+        if self.scanned and not self.is_initializing():
+            start = min(self.depth - keep, self.depth if map_of is None else map_of)
+            x = self._scan(x, factors, start)
+        outputs, attention = [], None
+        for index in range(start, self.depth):
+            block = Block(self.heads, dtype=self.dtype, name=str(index))
+            own = None if factors is None else factors[index]
+            x, found = block(x, own, return_map=index == map_of)
+            attention = attention if found is None else found
+            outputs.append(x)
+        return (outputs or [x])[-keep:], attention
+
+    def _scan(self, x: Array, factors: Array | None, count: int) -> Array:
+        """Run the first `count` blocks by one traced body."""
+        if count == 0:
+            return x
+        params = [self.variables["params"][str(index)] for index in range(count)]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+        block = Block(self.heads, dtype=self.dtype, parent=None)
+
+        def body(x: Array, inputs: tuple) -> tuple[Array, None]:
+            own, factors = inputs
+            return block.apply({"params": own}, x, factors)[0], None
+
+        return jax.lax.scan(body, x, (stacked, None if factors is None else factors[:count]))[0]
+
+
+class PatchEmbed(nn.Module):
+    """Cut an image into patches and project each (one level of names, as in the original)."""
+
+    width: int
+    patch_size: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch patches features"]:
+        """One token per whole patch, row by row."""
+        return PatchProjection(self.width, self.patch_size, self.dtype, name="proj")(images)
+
+
+class VisionTransformer(nn.Module):
+    """Patches, a class token, learned positions, `depth` pre-norm blocks and a final norm."""
+
+    width: int
+    depth: int
+    heads: int
+    patch_size: int
+    image_size: int
+    dtype: DTypeLike = jnp.float32
+    scanned: bool = False
+
+    def setup(self) -> None:
+        """Declare the parameters under the original's names."""
+        native = (self.image_size // self.patch_size) ** 2
+        self.cls_token = self.param("cls_token", TRUNCATED_NORMAL, (1, 1, self.width), jnp.float32)
+        self.pos_embed = self.param(
+            "pos_embed", TRUNCATED_NORMAL, (1, native + 1, self.width), jnp.float32
+        )
+        self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
+        self.blocks = Blocks(self.depth, self.heads, self.dtype, self.scanned)
+        self.norm = LayerNorm()
+
+    def tokens(
+        self, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch tokens features"]:
+        """What enters the first block: class token and patches with positions added, float32."""
+        height, width = images.shape[1:3]
+        if min(height, width) < self.patch_size:
+            raise UserError(
+                f"a crop of {height}x{width} pixels is smaller than a patch of {self.patch_size}: "
+                "raise the crop size or lower model.patch_size"
+            )
+        patches = self.patch_embed(images).astype(jnp.float32)
+        cls = jnp.broadcast_to(self.cls_token, (patches.shape[0], 1, self.width))
+        positions = interpolate(self.pos_embed, height, width, self.patch_size)
+        tokens = jnp.concatenate([cls, patches], axis=1)
+        return tokens + jnp.broadcast_to(positions, tokens.shape)
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width channels"],
+        factors: Float[Array, "depth 2 batch"] | None = None,
+        *,
+        blocks: int = 0,
+        map_of: int | None = None,
+    ) -> Features:
+        """Encode normalised images; `factors` are the drop path's, absent outside training."""
+        outputs, attention = self.blocks(
+            self.tokens(images), factors, keep=max(blocks, 1), map_of=map_of
+        )
+        normed = tuple(self.norm(output) for output in outputs)
+        last = normed[-1]
+        return Features(last[:, 0], last[:, 1:], attention, normed if blocks else ())
