@@ -19,4 +19,4 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()
 
 # Array shapes in signatures are checked at every call, under pytest only.
-install_import_hook("dino_jax", "beartype.beartype")
+install_import_hook("dino_jax", "tests.checked.check")
