@@ -12,6 +12,8 @@ import jax
 from absl import flags
 from jaxtyping import install_import_hook
 
+import tests.checked  # noqa: F401  (the hook below finds it by name)
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
