@@ -1,10 +1,26 @@
-"""The typed configuration tree: the only place that knows defaults.
+"""The tree of fields: the only place that knows defaults.
 
 Defaults are those of the released code (facebookresearch/dino, main_dino.py); the recipes under
-`configs/` name what the released runs changed. Fields left `None` are resolved by the library.
+`configs/` name what the released runs changed.
+
+A field of a type `Auto…` may hold `AUTO` (`None`; on the command line `None`) until `resolve`
+picks its value from the number and size of the images. An explicit value always wins.
 """
 
 import dataclasses
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+AUTO: Any = None
+"""Left to be picked by `resolve`."""
+
+if TYPE_CHECKING:  # after `resolve`, which is all that most readers see, the value is there
+    AutoInt: TypeAlias = int
+    AutoFloat: TypeAlias = float
+    AutoStr: TypeAlias = str
+else:
+    AutoInt = int | None
+    AutoFloat = float | None
+    AutoStr = str | None
 
 
 class UserError(ValueError):
@@ -15,13 +31,13 @@ class UserError(ValueError):
 class ModelConfig:
     """The backbone. `width`, `depth` and `heads` override what `arch` names."""
 
-    arch: str = "vit_small"
-    patch_size: int = 16
+    arch: AutoStr = "vit_small"  # vit_tiny | vit_small | vit_base
+    patch_size: AutoInt = 16  # pixels
     width: int | None = None
     depth: int | None = None
     heads: int | None = None
     channels: int = 3
-    drop_path: float = 0.1
+    drop_path: float = 0.1  # rate of the last block, linear from 0; student only
     blocks: str = "auto"  # unrolled | scanned | auto: execution only, never the parameter tree
 
 
@@ -29,7 +45,7 @@ class ModelConfig:
 class HeadConfig:
     """The projection head (reference: `DINOHead`)."""
 
-    prototypes: int = 65536
+    prototypes: AutoInt = 65536
     hidden: int = 2048
     bottleneck: int = 256
     layers: int = 3
@@ -41,9 +57,9 @@ class HeadConfig:
 class CropsConfig:
     """Geometry of the crops: area scale, sizes in pixels, log-uniform aspect ratio."""
 
-    global_size: int = 224
+    global_size: AutoInt = 224
     global_scale: tuple[float, float] = (0.4, 1.0)
-    local_size: int = 96
+    local_size: AutoInt = 96
     local_scale: tuple[float, float] = (0.05, 0.4)
     local_number: int = 8
     ratio: tuple[float, float] = (0.75, 1.3333333333333333)
@@ -54,7 +70,7 @@ class CropsConfig:
 class AugmentConfig:
     """Photometric operations; triples are (first global view, second global view, local crops)."""
 
-    where: str = "device"  # device | host
+    where: str = "device"  # device | host (Pillow)
     brightness: float = 0.4
     contrast: float = 0.4
     saturation: float = 0.2
@@ -69,13 +85,13 @@ class AugmentConfig:
 
 @dataclasses.dataclass
 class DataConfig:
-    """Where the images come from. `workers` 0 means threads in this process."""
+    """Where the images come from."""
 
-    train: str = "embedded:photos"
-    val: str | None = None
-    workers: int = 0
-    threads: int | None = None
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    train: str = "embedded:photos"  # embedded:photos | folder:PATH | tar:PATH | tfds:NAME[:SPLIT] | arrayrecord:PATTERN
+    val: str | None = None  # the same; None: the source's own held-out part, if it has one
+    workers: int = 0  # processes; 0: threads in this process
+    threads: int | None = None  # of each process; None: as many as there are cores
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # one a channel
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
 
@@ -86,10 +102,10 @@ class OptimConfig:
     name: str = "adamw"  # adamw | sgd | lars
     learning_rate: float = 0.0005
     min_learning_rate: float = 1e-6
-    warmup_epochs: float = 10.0
+    warmup_epochs: AutoFloat = 10.0
     weight_decay: float = 0.04
     weight_decay_end: float = 0.4
-    clip: float | None = 3.0  # per tensor; None or 0 disables
+    clip: float | None = 3.0  # norm of each tensor's gradient; None or 0 disables
     freeze_last_layer_epochs: float = 1.0
 
 
@@ -97,11 +113,11 @@ class OptimConfig:
 class TeacherConfig:
     """The teacher's momentum and sharpening."""
 
-    momentum: float = 0.996
+    momentum: AutoFloat = 0.996  # at the first step
     momentum_end: float = 1.0
-    temperature: float = 0.04
-    warmup_temperature: float = 0.04
-    warmup_temperature_epochs: float = 0.0
+    temperature: AutoFloat = 0.04  # after the warm-up
+    warmup_temperature: AutoFloat = 0.04  # at the first epoch
+    warmup_temperature_epochs: AutoFloat = 0.0
 
 
 @dataclasses.dataclass
@@ -119,8 +135,8 @@ class EvalConfig:
     resize: int | None = None  # short side before the centre crop; None: 256/224 of the global size
     knn_k: int = 20
     knn_temperature: float = 0.07
-    knn_bank: int | None = 10000  # at most so many training images while training
-    knn_queries: int | None = 2000
+    knn_bank: int | None = 10000  # at most so many training images while training; None: all
+    knn_queries: int | None = 2000  # at most so many held-out images while training; None: all
     retrieval_images: int = 500
     final_full: bool = True  # the last evaluation uses every image
     baselines: bool = False  # also chance, raw pixels, histogram, HOG, the untrained network
@@ -131,15 +147,15 @@ class Config:
     """One training run."""
 
     seed: int = 0
-    batch_size: int = 512
-    accumulate: int = 1
-    epochs: float = 100.0
-    steps: int | None = None
-    precision: str = "auto"  # auto | float32 | bfloat16
-    devices: int | None = None
-    log_every: int = 10
-    eval_every: int | None = None
-    checkpoint_every: int | None = None
+    batch_size: AutoInt = 512  # images of an optimiser step, over all devices and micro-batches
+    accumulate: int = 1  # micro-batches of an optimiser step
+    epochs: AutoFloat = 100.0
+    steps: int | None = None  # optimiser steps in all; every field in epochs keeps its share
+    precision: str = "auto"  # auto | float32 | bfloat16; auto: float32 on CPU, else bfloat16
+    devices: int | None = None  # None: all
+    log_every: int = 10  # steps
+    eval_every: int | None = None  # steps; None: an epoch, and at most 20 times a run
+    checkpoint_every: int | None = None  # steps; None: an epoch, and at most 100 times a run
     keep_checkpoints: int = 2
     init_from: str | None = None
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

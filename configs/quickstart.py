@@ -1,0 +1,28 @@
+"""Five minutes on two CPU cores, on photographs that come with two Python packages.
+
+Paper: no row.
+Hardware: two CPU cores, no network.
+Command: make quickstart
+Expected: not yet measured.
+"""
+
+from dino_jax.config import Config
+
+
+def get_config() -> Config:
+    """A very small model on 32-pixel views."""
+    config = Config(batch_size=128, steps=350, epochs=100, eval_every=70)
+    config.model.arch = "vit_tiny"
+    config.model.width, config.model.depth, config.model.heads = 128, 4, 4
+    config.model.patch_size = 8
+    config.model.drop_path = 0.0
+    config.head.hidden, config.head.prototypes = 512, 1024
+    config.crops.global_size, config.crops.local_size = 32, 16
+    config.crops.global_scale = (0.25, 1.0)
+    config.crops.local_scale = (0.05, 0.25)
+    config.crops.local_number = 4
+    config.optim.learning_rate = 0.002
+    config.teacher.momentum, config.teacher.momentum_end = 0.99, 0.999
+    config.data.train = "embedded:photos"
+    config.eval.baselines = True
+    return config

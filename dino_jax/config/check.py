@@ -1,0 +1,157 @@
+"""Checks of a configuration's values; each mistake is one clear line."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dino_jax import tree
+from dino_jax.config.fields import get, leaves
+from dino_jax.config.tree import Config, CropsConfig, UserError
+
+ARCHITECTURES = ("vit_tiny", "vit_small", "vit_base")
+
+
+class Range(NamedTuple):
+    """A test of one value and its words after "expected"."""
+
+    test: Callable[[Any], bool]
+    words: str
+
+
+def one_of(*names: str) -> Range:
+    """Accept these names."""
+    return Range(lambda value: value in names, f"one of {', '.join(names)}")
+
+
+def _ordered(low: float, high: float, *, open_low: bool = False) -> Range:
+    def test(value: tuple[float, float]) -> bool:
+        above = value[0] > low if open_low else value[0] >= low
+        return above and value[0] <= value[1] <= high
+
+    bound = "" if math.isinf(high) else f" and at most {high:g}"
+    return Range(test, f"low,high {'above' if open_low else 'from'} {low:g}{bound}, in that order")
+
+
+ANY = Range(lambda value: True, "anything")
+TEXT = Range(lambda value: value.strip() != "", "a name or a path, not an empty text")
+COUNT = Range(lambda value: value >= 1, "a whole number of at least 1")
+NOT_NEGATIVE = Range(lambda value: value >= 0, "0 or more")
+POSITIVE = Range(lambda value: value > 0, "a number above 0")
+PROBABILITY = Range(lambda value: 0 <= value <= 1, "a number from 0 to 1")
+PROBABILITIES = Range(lambda values: all(0 <= v <= 1 for v in values), "numbers from 0 to 1")
+BELOW_ONE = Range(lambda value: 0 <= value < 1, "a number from 0 to below 1")
+
+RANGES: tuple[tuple[str, Range], ...] = (
+    (r"^model\.arch$", one_of(*ARCHITECTURES)),
+    (r"^model\.blocks$", one_of("auto", "unrolled", "scanned")),
+    (r"^precision$", one_of("auto", "float32", "bfloat16")),
+    (r"^augment\.where$", one_of("device", "host")),
+    (r"^optim\.name$", one_of("adamw", "sgd", "lars")),
+    (r"^(init_from|data\.train|data\.val)$", TEXT),
+    (r"^(seed|data\.workers|crops\.local_number)$", NOT_NEGATIVE),
+    (r"^head\.prototypes$", Range(lambda value: value >= 2, "a whole number of at least 2")),
+    (r"^model\.drop_path$", BELOW_ONE),
+    (r"_scale$", _ordered(0, 1, open_low=True)),
+    (r"^crops\.ratio$", _ordered(0, math.inf, open_low=True)),
+    (r"^augment\.blur_radius$", _ordered(0, math.inf)),
+    (r"^augment\.(blur|solarize)_probability$", PROBABILITIES),
+    (r"_probability$", PROBABILITY),
+    (r"^augment\.hue$", Range(lambda value: 0 <= value <= 0.5, "a number from 0 to 0.5")),
+    (r"^augment\.(brightness|contrast|saturation)$", NOT_NEGATIVE),
+    (r"^augment\.solarize_threshold$", Range(lambda value: 0 <= value <= 256, "from 0 to 256")),
+    (r"^data\.mean$", ANY),
+    (r"^data\.std$", Range(lambda values: all(v > 0 for v in values), "numbers above 0")),
+    (r"^(epochs|optim\.learning_rate)$", POSITIVE),
+    (r"^optim\.", NOT_NEGATIVE),
+    (r"^teacher\.warmup_temperature_epochs$", NOT_NEGATIVE),
+    (r"^(teacher|loss|eval)\..*temperature$", POSITIVE),
+    (r"^teacher\.momentum", PROBABILITY),
+    (r"^loss\.centre_momentum$", PROBABILITY),
+    (r"^eval\.(final_full|baselines)$|^head\.(norm_last_layer|batch_norm)$", ANY),
+    (r"^head\.layers$", COUNT),
+    (r"^(batch_size|accumulate|steps|devices|.*_every|keep_checkpoints)$", COUNT),
+    (r"^(model|head|crops|data|eval)\.", COUNT),
+)
+
+
+def validate(config: Config) -> None:
+    """Check every value, and those that must fit each other; `None` is left to `resolve`.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    for path, expected in tree.matching(RANGES, leaves()).items():
+        value = get(config, path)
+        if value is not None and not expected.test(value):
+            raise UserError(f"{path} is {_show(value)}: expected {expected.words}")
+    _check_model(config)
+    _check_crops(config)
+    _check_run(config)
+
+
+def check_batch(config: Config, *, device_count: int) -> None:
+    """Check that every device gets the same number of images of every micro-batch.
+
+    Raises:
+        UserError: `batch_size` is not divisible.
+    """
+    if config.devices is not None and config.devices > device_count:
+        raise UserError(f"devices is {config.devices}: this run has {device_count}")
+    devices = config.devices or device_count
+    parts = devices * config.accumulate
+    if config.batch_size % parts:
+        below, above = config.batch_size // parts * parts, -(-config.batch_size // parts) * parts
+        near = f"{below} or {above}" if below else f"{above}"
+        raise UserError(
+            f"batch_size {config.batch_size} is not divisible by devices x accumulate = "
+            f"{devices} x {config.accumulate}: use {near}"
+        )
+
+
+def _check_model(config: Config) -> None:
+    model, data = config.model, config.data
+    if model.width is not None and model.heads is not None and model.width % model.heads:
+        raise UserError(f"model.width {model.width} is not a multiple of model.heads {model.heads}")
+    for name, values in (("data.mean", data.mean), ("data.std", data.std)):
+        if len(values) != model.channels:
+            raise UserError(
+                f"{name} has {len(values)} values, model.channels is {model.channels}: "
+                "give one a channel"
+            )
+
+
+def _check_crops(config: Config) -> None:
+    crops, patch = config.crops, config.model.patch_size
+    for name in _sizes(crops):
+        size = get(config, name)
+        if size is not None and patch is not None and size < patch:
+            raise UserError(
+                f"{name} is {size} pixels, smaller than a patch of {patch}: "
+                "raise it or lower model.patch_size"
+            )
+
+
+def _sizes(crops: CropsConfig) -> tuple[str, ...]:
+    return ("crops.global_size",) + (("crops.local_size",) if crops.local_number else ())
+
+
+def _check_run(config: Config) -> None:
+    if config.batch_size is not None and config.batch_size % config.accumulate:
+        raise UserError(
+            f"batch_size {config.batch_size} is not divisible by accumulate {config.accumulate}"
+        )
+    for path in (
+        "optim.warmup_epochs",
+        "teacher.warmup_temperature_epochs",
+        "optim.freeze_last_layer_epochs",
+    ):
+        value = get(config, path)
+        if value is not None and config.epochs is not None and value > config.epochs:
+            raise UserError(
+                f"{path} is {value:g}, more than the {config.epochs:g} epochs of the run: "
+                f"lower it or raise epochs (to only shorten a recipe, set steps)"
+            )
+
+
+def _show(value: object) -> str:
+    return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)

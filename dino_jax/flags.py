@@ -1,0 +1,194 @@
+"""The command line: a config file, overrides of its fields, a folder; every mistake one line.
+
+    --config=configs/vit_s16.py --workdir=DIR --config.data.train=folder:/photos --config.epochs=20
+
+ml-collections' `config_flags` reads the file and applies the overrides. What it does not do is
+done here, before: names and types are checked against the tree, with the nearest name suggested,
+`None` is accepted where a field is optional, and tuples are checked element by element.
+"""
+
+import pathlib
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from absl import flags
+from ml_collections import config_flags
+
+from dino_jax.config.fields import check_types, find, from_text, set_value
+from dino_jax.config.tree import Config, UserError
+
+OVERRIDE = re.compile(r"^--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+
+
+class RunFlags(NamedTuple):
+    """What the command line says beside the config and the folder."""
+
+    config_file: str
+    overrides: dict[str, Any]
+    """Dotted path -> value, of what was given explicitly."""
+    force_schedule: bool
+    values: flags.FlagValues
+    """Everything, those of `define` among it."""
+
+
+class Parsed(NamedTuple):
+    """The outcome of `parse`."""
+
+    config: Config
+    workdir: pathlib.Path
+    flags: RunFlags
+
+
+def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], None] | None = None) -> Parsed:
+    """Read a command line (`argv[0]` is the program) into a `Config` and a folder.
+
+    `define` may add flags of a command's own. Marks absl's flags as parsed, which grain's worker
+    processes insist on, so that `absl.app` is not needed. `--help` writes the usage and exits.
+
+    Raises:
+        UserError: any mistake in the command line or the config file.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    flags.DEFINE_bool(
+        "force_schedule",
+        False,
+        "Go on with the run in the workdir though fields of its schedule have changed.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
+    if define is not None:
+        define(values)
+    try:
+        arguments, overrides = _split(values.read_flags_from_files(list(argv), force_gnu=False))
+    except flags.Error as error:
+        raise UserError(_one_line(error)) from error
+    file = _config_file(arguments)
+    config = _load(values, arguments, file, overrides)
+    flags.FLAGS.mark_as_parsed()
+    if values.workdir is None:
+        raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
+    workdir = pathlib.Path(values.workdir).expanduser()
+    return Parsed(config, workdir, RunFlags(file, overrides, values.force_schedule, values))
+
+
+def usage() -> str:
+    """Say how a command is called."""
+    return (
+        "usage: python -m dino_jax.main --config=configs/NAME.py --workdir=DIR "
+        "[--config.FIELD=VALUE ...] [--force_schedule]\n"
+        "fields: docs/configuration.md\n"
+    )
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Part the overrides, checked and the last of each, from the other arguments."""
+    others, overrides = [], {}
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        match = OVERRIDE.match(argument)
+        if match is None:
+            others.append(argument)
+            continue
+        negated, path, text = match.groups()
+        is_bool = find(path).kind is bool
+        if negated and not is_bool:
+            raise UserError(f"{argument}: only a field of true or false takes --no")
+        if negated:
+            text = "false"
+        elif text is None and is_bool:
+            text = "true"
+        elif text is None and (not rest or rest[0].startswith("--")):
+            raise UserError(f"--config.{path} has no value: expected --config.{path}=VALUE")
+        overrides.pop(path, None)
+        overrides[path] = from_text(path, rest.pop(0) if text is None else text)
+    return others, overrides
+
+
+def _config_file(arguments: list[str]) -> str:
+    """Take `--config` out of the arguments and see that its file is there."""
+    file = None
+    for i, argument in enumerate(arguments):
+        if argument in ("--help", "-h", "--helpfull", "-help"):
+            sys.stdout.write(usage())
+            raise SystemExit(0)
+        if argument.startswith(("--config=", "-config=")):
+            file = argument.split("=", 1)[1]
+            arguments[i : i + 1] = []
+            break
+        if argument in ("--config", "-config") and i + 1 < len(arguments):
+            file = arguments[i + 1]
+            arguments[i : i + 2] = []
+            break
+    if not file:
+        raise UserError("--config is missing: name a config file, as --config=configs/vit_s16.py")
+    path = pathlib.Path(file)
+    if not path.exists():
+        raise UserError(f"config file {file} does not exist{_neighbours(path)}")
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"config file {file} is not a Python file{_neighbours(path)}")
+    return file
+
+
+def _neighbours(path: pathlib.Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    names = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    return f": {folder} holds {', '.join(names)}" if 0 < len(names) <= 30 else ""
+
+
+def _load(
+    values: flags.FlagValues, arguments: list[str], file: str, overrides: dict[str, Any]
+) -> Config:
+    program, *others = arguments
+    # a field that becomes None has no text that config_flags takes: it is set afterwards
+    nones = [path for path, value in overrides.items() if value is None]
+    typed = [f"--config.{path}={value}" for path, value in overrides.items() if value is not None]
+    command = [program, f"--config={file}", *typed, *others]
+    try:
+        config_flags.DEFINE_config_file(
+            "config", flag_values=values, lock_config=False, sys_argv=command
+        )
+        surplus = values(command)[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_one_line(error)) from error
+    except Exception as error:  # a config file is the user's code: it may raise anything
+        _blame(file, error)
+    if surplus:
+        raise UserError(
+            f"unexpected argument {surplus[0]!r}: fields are set by --config.FIELD=VALUE"
+        )
+    config = values.config
+    check_types(config)
+    for path in nones:
+        set_value(config, path, None)
+    if "data.train" in overrides and "data.val" not in overrides:
+        set_value(config, "data.val", None)  # the recipe's held-out images are of other data
+    return config
+
+
+def _blame(file: str, error: BaseException) -> NoReturn:
+    """Turn what a config file raised into one line that names its line."""
+    cause = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if isinstance(cause, AttributeError) and "has no attribute 'get_config'" in str(cause):
+        raise UserError(f"config file {file} has no function get_config()") from error
+    if isinstance(cause, SyntaxError):
+        raise UserError(f"config file {file}, line {cause.lineno}: {cause.msg}") from error
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(cause.__traceback__)
+        if pathlib.Path(frame.filename).resolve() == pathlib.Path(file).resolve()
+    ]
+    if not lines:
+        raise UserError(_one_line(error)) from error
+    where = f"config file {file}, line {lines[-1]}"
+    raise UserError(f"{where}: {type(cause).__name__}: {_one_line(cause)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
