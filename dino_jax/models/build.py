@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError
 from dino_jax.models.head import DINOHead
+from dino_jax.models.initial import VIT_RULES, draw
 from dino_jax.models.naming import BACKBONE, HEAD, flatten, prefixed, under, unflatten
 from dino_jax.models.vit import Features, VisionTransformer, drop_path_factors
 from dino_jax.types import Params, Stats
@@ -124,8 +125,10 @@ def build(
 
     def init(key: Key[Array, ""]) -> tuple[Params, Stats]:
         for_backbone, for_head = jax.random.split(key)
-        sample = jnp.zeros((1, model.patch_size, model.patch_size, model.channels), jnp.float32)
-        backbone = prefixed(BACKBONE, flatten(vit.init(for_backbone, sample)["params"]))
+        size = (1, image_size, image_size, model.channels)
+        sample = jax.ShapeDtypeStruct(size, jnp.float32)
+        declared = flatten(jax.eval_shape(vit.init, for_backbone, sample)["params"])
+        backbone = prefixed(BACKBONE, draw(for_backbone, declared, VIT_RULES))
         params, stats = projection.init(for_head)
         return backbone | prefixed(HEAD, params), prefixed(HEAD, stats)
 

@@ -1,6 +1,7 @@
 """The projection head (reference: `DINOHead`; paper section 3.1, ablations in appendix C)."""
 
 import dataclasses
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -9,7 +10,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
-from dino_jax.models.layers import BatchNorm, Linear, fan_in_uniform
+from dino_jax.models.initial import DECLARED, HEAD_RULES, draw
+from dino_jax.models.layers import BatchNorm, Linear
 from dino_jax.models.naming import flatten, unflatten
 from dino_jax.types import Params, Stats
 
@@ -17,7 +19,7 @@ NORM_FLOOR = 1e-12
 
 
 def l2_normalise(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-    """x / max(‖x‖, 1e-12) along the last axis, float32; the gradient at x = 0 is finite."""
+    """Divide by max(‖x‖, 1e-12) along the last axis, float32; finite gradient at x = 0."""
     x = x.astype(jnp.float32)
     square = jnp.square(x).sum(axis=-1, keepdims=True)
     # Clamping the square, not the root: the derivative of the root at zero is infinite.
@@ -34,10 +36,8 @@ class WeightNormLinear(nn.Module):
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         """Logits of the prototypes; no gradient reaches `weight_g` where its scale is frozen."""
         inputs = x.shape[-1]
-        scale = self.param("weight_g", nn.initializers.ones, (self.features, 1), jnp.float32)
-        direction = self.param(
-            "weight_v", fan_in_uniform(inputs), (self.features, inputs), jnp.float32
-        )
+        scale = self.param("weight_g", DECLARED, (self.features, 1), jnp.float32)
+        direction = self.param("weight_v", DECLARED, (self.features, inputs), jnp.float32)
         if self.frozen_scale:
             scale = jax.lax.stop_gradient(scale)
         # No epsilon, as in the reference: the rows are never zero.
@@ -118,9 +118,14 @@ class DINOHead:
 
     def init(self, key: Key[Array, ""]) -> tuple[Params, Stats]:
         """Fresh parameters and batch statistics (empty without batch normalisation)."""
-        sample = jnp.zeros((2, self.inputs), jnp.float32)
-        variables = _Head(self).init(key, sample, train=True)
-        return flatten(variables["params"]), flatten(variables.get("batch_stats", {}))
+        sample = jax.ShapeDtypeStruct((2, self.inputs), jnp.float32)
+        declared = jax.eval_shape(partial(_Head(self).init, train=False), key, sample)
+        params = draw(key, flatten(declared["params"]), HEAD_RULES)
+        stats = {
+            name: jnp.full(leaf.shape, name.endswith("running_var"), leaf.dtype)
+            for name, leaf in flatten(declared.get("batch_stats", {})).items()
+        }
+        return params, stats
 
     def apply(
         self,

@@ -1,26 +1,12 @@
 """The few layers everything is made of, with the original's parameter names and layouts."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-TRUNCATED_NORMAL = nn.initializers.normal(0.02)
-"""Normal(0, 0.02). The reference truncates at an absolute 2, which is 100 standard deviations:
-no draw ever reaches it, and truncating at 2 sigma instead gives a deviation of 0.0176."""
-
-
-def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), what PyTorch gives layers nobody re-initialises."""
-    bound = fan_in**-0.5
-
-    def initialise(key: Any, shape: Any, dtype: Any = jnp.float32, **_: Any) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return initialise
+from dino_jax.models.initial import DECLARED
 
 
 def matmul_precision(dtype: DTypeLike) -> jax.lax.Precision:
@@ -39,8 +25,8 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         """Map the last axis from `inputs` to `features` entries."""
         shape = (self.features, x.shape[-1])
-        weight = self.param("weight", TRUNCATED_NORMAL, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        weight = self.param("weight", DECLARED, shape, jnp.float32)
+        bias = self.param("bias", DECLARED, (self.features,), jnp.float32)
         y = jax.lax.dot_general(
             x.astype(self.dtype),
             weight.astype(self.dtype),
@@ -59,8 +45,8 @@ class LayerNorm(nn.Module):
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         """Normalise with the two-pass variance: E[x²] − E[x]² cancels in float32."""
         width = x.shape[-1]
-        weight = self.param("weight", nn.initializers.ones, (width,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32)
+        weight = self.param("weight", DECLARED, (width,), jnp.float32)
+        bias = self.param("bias", DECLARED, (width,), jnp.float32)
         x = x.astype(jnp.float32)
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
@@ -81,10 +67,9 @@ class PatchProjection(nn.Module):
     ) -> Float[Array, "batch tokens features"]:
         """Tokens in row-major order; rows and columns beyond the last whole patch are dropped."""
         size, channels = self.patch_size, images.shape[-1]
-        initialise = fan_in_uniform(channels * size * size)
         shape = (self.features, channels, size, size)
-        weight = self.param("weight", initialise, shape, jnp.float32)
-        bias = self.param("bias", initialise, (self.features,), jnp.float32)
+        weight = self.param("weight", DECLARED, shape, jnp.float32)
+        bias = self.param("bias", DECLARED, (self.features,), jnp.float32)
         rows, columns = images.shape[1] // size, images.shape[2] // size
         x = images[:, : rows * size, : columns * size].astype(self.dtype)
         x = x.reshape(-1, rows, size, columns, size, channels)
@@ -113,8 +98,8 @@ class BatchNorm(nn.Module):
     ) -> Float[Array, "*batch width"]:
         """Normalise by the statistics of the batch (`train`) or by the running ones."""
         width = x.shape[-1]
-        weight = self.param("weight", nn.initializers.ones, (width,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32)
+        weight = self.param("weight", DECLARED, (width,), jnp.float32)
+        bias = self.param("bias", DECLARED, (width,), jnp.float32)
         mean = self.variable("batch_stats", "running_mean", jnp.zeros, (width,), jnp.float32)
         variance = self.variable("batch_stats", "running_var", jnp.ones, (width,), jnp.float32)
         tracked = self.variable("batch_stats", "num_batches_tracked", jnp.zeros, (), jnp.int32)
@@ -124,11 +109,10 @@ class BatchNorm(nn.Module):
             batch_mean = x.mean(axis=axes)
             centred = x - jnp.broadcast_to(batch_mean, x.shape)
             batch_variance = jnp.square(centred).mean(axis=axes)
-            if not self.is_initializing():
-                step, unbiased = self.momentum, batch_variance * (count / max(count - 1, 1))
-                mean.value = (1 - step) * mean.value + step * batch_mean
-                variance.value = (1 - step) * variance.value + step * unbiased
-                tracked.value = tracked.value + 1
+            step, unbiased = self.momentum, batch_variance * (count / max(count - 1, 1))
+            mean.value = (1 - step) * mean.value + step * batch_mean
+            variance.value = (1 - step) * variance.value + step * unbiased
+            tracked.value = tracked.value + 1
         else:
             centred = x - jnp.broadcast_to(mean.value, x.shape)
             batch_variance = variance.value

@@ -9,8 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
+from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import (
-    TRUNCATED_NORMAL,
     LayerNorm,
     Linear,
     PatchProjection,
@@ -206,10 +206,8 @@ class VisionTransformer(nn.Module):
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
         native = (self.image_size // self.patch_size) ** 2
-        self.cls_token = self.param("cls_token", TRUNCATED_NORMAL, (1, 1, self.width), jnp.float32)
-        self.pos_embed = self.param(
-            "pos_embed", TRUNCATED_NORMAL, (1, native + 1, self.width), jnp.float32
-        )
+        self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
+        self.pos_embed = self.param("pos_embed", DECLARED, (1, native + 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
         self.blocks = Blocks(self.depth, self.heads, self.dtype, self.scanned)
         self.norm = LayerNorm()
