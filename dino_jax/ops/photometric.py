@@ -1,0 +1,198 @@
+"""The photometric part of the augmentation, on the device: jitter, grey, blur, solarise, normalise.
+
+Paper §3.1 and reference.md §1.8. What happens to one crop is a function of its own key alone: the
+draws are named by purpose, not by order, so neither the batch around it nor a switched-off
+operation changes them.
+"""
+
+import enum
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+
+from dino_jax.config import AugmentConfig, UserError
+from dino_jax.ops import blur, colour
+from dino_jax.ops.colour import Image
+
+_HUE = 3  # brightness, contrast, saturation, hue: their numbers in an order
+_ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)
+_LEVELS = 256.0  # a threshold that no level reaches
+
+
+class Purpose(enum.IntEnum):
+    """What a draw decides; folded into the crop's key. Only append: runs depend on the numbers."""
+
+    JITTER = 0
+    BRIGHTNESS = 1
+    CONTRAST = 2
+    SATURATION = 3
+    HUE = 4
+    ORDER = 5
+    GREYSCALE = 6
+    BLUR = 7
+    RADIUS = 8
+    SOLARISE = 9
+
+
+class Draw(NamedTuple):
+    """What happens to one crop."""
+
+    jitter: Bool[Array, ""]
+    factors: Float[Array, "3"]  # brightness, contrast, saturation
+    hue: Float[Array, ""]  # turns
+    order: Int[Array, "4"]  # the operation at each place
+    greyscale: Bool[Array, ""]
+    radius: Float[Array, ""]  # pixels; 0 where there is no blur
+    solarise: Bool[Array, ""]
+
+
+def augment(
+    images: UInt8[Array, "batch crops height width channels"],
+    keys: Key[Array, "batch crops"],
+    *,
+    first_view: int,
+    config: AugmentConfig,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Float[Array, "batch crops height width channels"]:
+    """Augment and normalise crops, each by its own key.
+
+    `first_view` is the view number of the first crop along the axis (0 and 1 are the global views,
+    2 and above local crops): it chooses the probabilities. `mean` and `std` are in units of 255
+    grey levels, one a channel. Pictures that are not RGB keep brightness, contrast, blur and
+    solarisation; saturation, hue and greyscale pass them by. Paper §3.1, reference.md §1.8.
+    Raises UserError if mean and std don't fit the channels.
+    """
+    views = [min(first_view + i, 2) for i in range(images.shape[1])]
+    blurred = tuple(config.blur_probability[view] for view in views)
+    solarised = tuple(config.solarize_probability[view] for view in views)
+
+    def one(image: Image, key: Key[Array, ""], p_blur: Array, p_solarise: Array) -> Image:
+        drawn = draw(key, p_blur, p_solarise, config=config)
+        return apply(
+            image, drawn, config=config, can_blur=any(blurred), can_solarise=any(solarised)
+        )
+
+    crops = jax.vmap(one)
+    batch = jax.vmap(crops, in_axes=(0, 0, None, None))
+    planes = jnp.moveaxis(images, -1, 2).astype(jnp.float32)
+    planes = batch(planes, keys, jnp.array(blurred), jnp.array(solarised))
+    return normalise(jnp.moveaxis(planes, 2, -1), mean, std)
+
+
+def draw(
+    key: Key[Array, ""],
+    blur_probability: Float[Array, ""] | float,
+    solarise_probability: Float[Array, ""] | float,
+    *,
+    config: AugmentConfig,
+) -> Draw:
+    """Every random decision about one crop, each from the key and its purpose alone."""
+
+    def unit(purpose: Purpose) -> Float[Array, ""]:
+        return jax.random.uniform(jax.random.fold_in(key, purpose))
+
+    def between(purpose: Purpose, low: float, high: float) -> Float[Array, ""]:
+        return low + (high - low) * unit(purpose)
+
+    spreads = (config.brightness, config.contrast, config.saturation)
+    purposes = (Purpose.BRIGHTNESS, Purpose.CONTRAST, Purpose.SATURATION)
+    factors = [
+        between(purpose, max(0.0, 1.0 - spread), 1.0 + spread)
+        for purpose, spread in zip(purposes, spreads, strict=True)
+    ]
+    order = jax.random.randint(jax.random.fold_in(key, Purpose.ORDER), (), 0, len(_ORDERS))
+    radius = between(Purpose.RADIUS, *config.blur_radius)
+    return Draw(
+        jitter=unit(Purpose.JITTER) < config.jitter_probability,
+        factors=jnp.stack(factors),
+        hue=between(Purpose.HUE, -config.hue, config.hue),
+        order=jnp.asarray(_ORDERS)[order],
+        greyscale=unit(Purpose.GREYSCALE) < config.grayscale_probability,
+        radius=jnp.where(unit(Purpose.BLUR) < blur_probability, radius, 0.0),
+        solarise=unit(Purpose.SOLARISE) < solarise_probability,
+    )
+
+
+def apply(
+    image: Image,
+    drawn: Draw,
+    *,
+    config: AugmentConfig,
+    can_blur: bool = True,
+    can_solarise: bool = True,
+) -> Image:
+    """Do to one picture of grey levels what was drawn; `can_` False leaves the operation out."""
+    if config.jitter_probability > 0:
+        image = _jitter(image, drawn, with_hue=config.hue > 0)
+    if config.grayscale_probability > 0:
+        image = jnp.where(drawn.greyscale, colour.greyscale(image), image)
+    if can_blur:
+        image = blur.gaussian_blur(image, drawn.radius, max_radius=config.blur_radius[1])
+    if can_solarise:
+        threshold = jnp.where(drawn.solarise, float(config.solarize_threshold), _LEVELS)
+        image = colour.solarise(image, threshold)
+    return image
+
+
+def _jitter(image: Image, drawn: Draw, *, with_hue: bool) -> Image:
+    """The four operations in the drawn order.
+
+    Under vmap a branch is paid for on every path: four rounds of four operations. But brightness,
+    contrast and saturation are one blend with three different pictures, and a blend of factor 1
+    changes nothing. So: three blends that may come before the hue, the hue, the dearest, once,
+    and three that may come after.
+    """
+    place = jnp.argmax(drawn.order == _HUE)
+    slots = jnp.arange(3)
+    blends = drawn.order[slots + (slots >= place)]
+    factors = jnp.where(drawn.jitter, drawn.factors[blends], 1.0)
+    if not with_hue or image.shape[0] != 3:
+        for slot in range(3):
+            image = _blend(image, blends[slot], factors[slot])
+        return image
+    before = jnp.where(slots < place, factors, 1.0)
+    after = jnp.where(slots < place, 1.0, factors)
+    for slot in range(3):
+        image = _blend(image, blends[slot], before[slot])
+    image = jnp.where(drawn.jitter, colour.hue(image, drawn.hue), image)
+    for slot in range(3):
+        image = _blend(image, blends[slot], after[slot])
+    return image
+
+
+def _blend(image: Image, operation: Int[Array, ""], factor: Float[Array, ""]) -> Image:
+    """Brightness (0), contrast (1) or saturation (2) by the number of the operation."""
+    grey = colour.luma(image)
+    degenerate = jnp.where(operation == 1, colour.mean_level(grey), 0.0)
+    if image.shape[0] == 3:
+        degenerate = jnp.where(operation == 2, grey, degenerate)
+    else:
+        factor = jnp.where(operation == 2, 1.0, factor)
+        degenerate = degenerate[None, None]
+    return colour.blend(degenerate[None], image, factor)
+
+
+def normalise(
+    images: Float[Array, "*batch channels"] | UInt8[Array, "*batch channels"],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Float[Array, "*batch channels"]:
+    """Grey levels 0..255 to (level / 255 - mean) / std in float32, channels last.
+
+    Raises UserError if mean and std don't hold one number a channel.
+    """
+    channels = images.shape[-1]
+    if not len(mean) == len(std) == channels:
+        raise UserError(
+            f"data.mean has {len(mean)} and data.std {len(std)} numbers, but the images have "
+            f"{channels} channels; give one number a channel"
+        )
+    shape = (1,) * (images.ndim - 1) + (channels,)
+    centred = images.astype(jnp.float32) / 255.0 - jnp.array(mean, jnp.float32).reshape(shape)
+    return centred / jnp.array(std, jnp.float32).reshape(shape)
