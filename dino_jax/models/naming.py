@@ -5,13 +5,11 @@ from typing import Any
 
 from flax import traverse_util
 
-from dino_jax.types import Params
-
 BACKBONE = "backbone."
 HEAD = "head."
 
 
-def flatten(tree: Mapping[str, Any]) -> Params:
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Turn nested modules into one dict keyed by the dotted path of each leaf."""
     return traverse_util.flatten_dict(dict(tree), sep=".")
 
@@ -21,13 +19,13 @@ def unflatten(params: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict(dict(params), sep=".")
 
 
-def under(prefix: str, params: Mapping[str, Any]) -> Params:
+def under(prefix: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves whose name begins with `prefix`, with the prefix removed."""
     return {
         name.removeprefix(prefix): leaf for name, leaf in params.items() if name.startswith(prefix)
     }
 
 
-def prefixed(prefix: str, params: Mapping[str, Any]) -> Params:
+def prefixed(prefix: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The same leaves with `prefix` put before every name; the inverse of `under`."""
     return {prefix + name: leaf for name, leaf in params.items()}
