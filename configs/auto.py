@@ -22,6 +22,7 @@ def get_config() -> Config:
     config.crops.global_scale = (0.25, 1.0)
     config.crops.local_scale = (0.05, 0.25)
     config.optim.warmup_epochs = AUTO
+    config.optim.freeze_last_layer_epochs = AUTO
     config.teacher.momentum = AUTO
     config.teacher.temperature = AUTO
     config.teacher.warmup_temperature = AUTO

@@ -23,6 +23,7 @@ def get_config() -> Config:
     config.crops.local_number = 4
     config.optim.learning_rate = 0.002
     config.teacher.momentum, config.teacher.momentum_end = 0.99, 0.999
-    config.data.train = "embedded:photos"
+    config.data.train = "embedded:photos:train"
+    config.data.val = "embedded:photos:val"
     config.eval.baselines = True
     return config

@@ -67,7 +67,7 @@ def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], None] | None
     except flags.Error as error:
         raise UserError(_one_line(error)) from error
     file = _config_file(arguments)
-    config = _load(values, arguments, file, overrides)
+    config = _apply(values, arguments, _load(file), overrides)
     flags.FLAGS.mark_as_parsed()
     if values.workdir is None:
         raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
@@ -86,7 +86,8 @@ def usage() -> str:
 
 def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Part the overrides, checked and the last of each, from the other arguments."""
-    others, overrides = [], {}
+    others: list[str] = []
+    overrides: dict[str, Any] = {}
     rest = list(argv)
     while rest:
         argument = rest.pop(0)
@@ -140,34 +141,47 @@ def _neighbours(path: pathlib.Path) -> str:
     return f": {folder} holds {', '.join(names)}" if 0 < len(names) <= 30 else ""
 
 
-def _load(
-    values: flags.FlagValues, arguments: list[str], file: str, overrides: dict[str, Any]
-) -> Config:
-    program, *others = arguments
-    # a field that becomes None has no text that config_flags takes: it is set afterwards
-    nones = [path for path, value in overrides.items() if value is None]
-    typed = [f"--config.{path}={value}" for path, value in overrides.items() if value is not None]
-    command = [program, f"--config={file}", *typed, *others]
+def _load(file: str) -> Config:
+    """The config of a file, without overrides; whatever goes wrong in the file is one line."""
+    values = flags.FlagValues()
+    command = ["", f"--config={file}"]
     try:
         config_flags.DEFINE_config_file(
             "config", flag_values=values, lock_config=False, sys_argv=command
         )
-        surplus = values(command)[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise UserError(_one_line(error)) from error
+        values(command)
+        config = values.config
+        getattr(config, "seed", None)  # a file that cannot be read shows itself only now
     except Exception as error:  # a config file is the user's code: it may raise anything
         _blame(file, error)
-    if surplus:
-        raise UserError(
-            f"unexpected argument {surplus[0]!r}: fields are set by --config.FIELD=VALUE"
-        )
-    config = values.config
-    check_types(config)
-    for path in nones:
-        set_value(config, path, None)
-    if "data.train" in overrides and "data.val" not in overrides:
-        set_value(config, "data.val", None)  # the recipe's held-out images are of other data
+    try:
+        check_types(config)
+    except UserError as error:
+        raise UserError(f"config file {file}: {error}") from error
     return config
+
+
+def _apply(
+    values: flags.FlagValues, arguments: list[str], config: Config, overrides: dict[str, Any]
+) -> Config:
+    """The config with its overrides; also reads the other flags into `values`."""
+    program, *others = arguments
+    # a field that becomes None has no text that config_flags takes: it is set afterwards
+    typed = [f"--config.{path}={value}" for path, value in overrides.items() if value is not None]
+    command = [program, *typed, *others]
+    try:
+        config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=command)
+        surplus = values(command)[1:]
+    except flags.Error as error:
+        raise UserError(_one_line(error)) from error
+    if surplus:
+        raise UserError(f"unexpected argument {surplus[0]}: fields are set by --config.FIELD=VALUE")
+    for path in (path for path, value in overrides.items() if value is None):
+        set_value(values.config, path, None)
+    if "data.train" in overrides and "data.val" not in overrides:
+        set_value(values.config, "data.val", None)  # the recipe's held-out images are of other data
+    check_types(values.config)
+    return values.config
 
 
 def _blame(file: str, error: BaseException) -> NoReturn:

@@ -107,6 +107,10 @@ def _warmup_epochs(config: Config, facts: Facts) -> Pick:
     return float(min(10.0, 0.1 * config.epochs)), "10 epochs, at most a tenth of the run"
 
 
+def _freeze_epochs(config: Config, facts: Facts) -> Pick:
+    return float(min(1.0, 0.1 * config.epochs)), "1 epoch, at most a tenth of the run"
+
+
 def _temperature(config: Config, facts: Facts) -> Pick:
     return _between(facts.examples, 0.02, 0.07), "0.02 for few images, 0.07 for as many as ImageNet"
 
@@ -134,6 +138,7 @@ AUTO_FIELDS: dict[str, Callable[[Config, Facts], Pick]] = {
     "epochs": _epochs,
     "head.prototypes": _prototypes,
     "optim.warmup_epochs": _warmup_epochs,
+    "optim.freeze_last_layer_epochs": _freeze_epochs,
     "teacher.temperature": _temperature,
     "teacher.warmup_temperature": _warmup_temperature,
     "teacher.warmup_temperature_epochs": _warmup_temperature_epochs,

@@ -129,6 +129,12 @@ def _check_crops(config: Config) -> None:
                 f"{name} is {size} pixels, smaller than a patch of {patch}: "
                 "raise it or lower model.patch_size"
             )
+    resize = config.eval.resize
+    if resize is not None and crops.global_size is not None and resize < crops.global_size:
+        raise UserError(
+            f"eval.resize is {resize}, less than crops.global_size {crops.global_size}, which is "
+            "cut out of it: raise it or leave it None"
+        )
 
 
 def _sizes(crops: CropsConfig) -> tuple[str, ...]:
@@ -149,7 +155,7 @@ def _check_run(config: Config) -> None:
         if value is not None and config.epochs is not None and value > config.epochs:
             raise UserError(
                 f"{path} is {value:g}, more than the {config.epochs:g} epochs of the run: "
-                f"lower it or raise epochs (to only shorten a recipe, set steps)"
+                "lower it or raise epochs (to shorten a run and all its phases, set steps)"
             )
 
 

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dino_jax.config.original import ORIGINAL_FLAGS
 from dino_jax.config.tree import Config, UserError
 
 
@@ -129,7 +130,8 @@ def check_types(config: Any) -> None:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Give the tree as nested dictionaries that JSON can hold (tuples become lists)."""
-    return _plain(dataclasses.asdict(config))
+    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return plain
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
@@ -152,17 +154,23 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 
 
 def _unknown(path: str, known: Sequence[str] | Mapping[str, Any]) -> typing.NoReturn:
-    name = path.rsplit(".", 1)[-1]
-    same_name = [other for other in known if other.rsplit(".", 1)[-1] == name]
-    near = same_name or difflib.get_close_matches(path, list(known), n=1, cutoff=0.5)
-    if not near:
-        near = [
-            other
-            for other in known
-            if difflib.get_close_matches(name, [other.rsplit(".", 1)[-1]], cutoff=0.6)
-        ]
-    hint = f"did you mean {near[0]}?" if near else "docs/configuration.md lists all"
+    near = _nearest(path, known)
+    hint = f"did you mean {near}?" if near else "docs/configuration.md lists all"
     raise UserError(f"there is no config field {path}: {hint}")
+
+
+def _nearest(path: str, known: Sequence[str] | Mapping[str, Any]) -> str | None:
+    """The field of the same name elsewhere, the original's flag, or the most similar name."""
+    last = {other: other.rsplit(".", 1)[-1] for other in known}
+    name = path.rsplit(".", 1)[-1]
+    same = [other for other in known if last[other] == name]
+    if same or ORIGINAL_FLAGS.get(name):
+        return same[0] if same else ORIGINAL_FLAGS[name]
+    near = difflib.get_close_matches(path, list(known), n=1, cutoff=0.6)
+    if near:
+        return near[0]
+    similar = difflib.get_close_matches(name, list(last.values()), n=1, cutoff=0.6)
+    return next((other for other in known if last[other] in similar), None)
 
 
 def _read(kind: Any, text: str) -> Any:
@@ -178,7 +186,7 @@ def _read(kind: Any, text: str) -> Any:
     return value
 
 
-def _check_names(node: Any, expected: type, prefix: str) -> None:
+def _check_names(node: Any, expected: Any, prefix: str) -> None:
     if not isinstance(node, expected):
         raise UserError(f"{prefix[:-1]} is {node!r}: expected a {expected.__name__}")
     fields = {field.name: field for field in dataclasses.fields(node)}
@@ -187,7 +195,7 @@ def _check_names(node: Any, expected: type, prefix: str) -> None:
             _unknown(prefix + name, leaves())
     for name, field in fields.items():
         if dataclasses.is_dataclass(field.type):
-            _check_names(getattr(node, name), typing.cast(type, field.type), f"{prefix}{name}.")
+            _check_names(getattr(node, name), field.type, f"{prefix}{name}.")
 
 
 def _plain(value: Any) -> Any:

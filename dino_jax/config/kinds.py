@@ -16,13 +16,14 @@ RULES = (
     (r"^eval\.", OPERATIONAL),
     # how long and how strongly: the stored state fits, the curve bends; only when forced
     (r"^(epochs|steps|precision)$", SCHEDULE),
+    (r"^data\.train$", SCHEDULE),  # the same images may lie elsewhere; their number is identity
     (r"^optim\.(min_)?learning_rate$", SCHEDULE),
     (r"^optim\.(warmup_epochs|weight_decay|weight_decay_end|clip)$", SCHEDULE),
     (r"^optim\.freeze_last_layer_epochs$", SCHEDULE),
     (r"^teacher\.", SCHEDULE),
     # what the run is: never
     (r"^(seed|batch_size|init_from|optim\.name)$", IDENTITY),
-    (r"^data\.(train|mean|std)$", IDENTITY),
+    (r"^data\.(mean|std)$", IDENTITY),
     (r"^(model|head|crops|augment|loss)\.", IDENTITY),
 )
 

@@ -101,6 +101,6 @@ def check_resume(record: Record, resolved: Resolved, *, force_schedule: bool = F
     schedule = [str(change) for change in changes if change.kind == SCHEDULE]
     if schedule and not force_schedule:
         raise UserError(
-            f"the schedule differs from that of the run in the workdir ({'; '.join(schedule)}): "
-            "undo the change, or go on with it by --force_schedule"
+            f"the workdir's run began otherwise ({'; '.join(schedule)}): undo the change, choose "
+            "another --workdir, or go on with it by --force_schedule"
         )

@@ -87,8 +87,9 @@ class AugmentConfig:
 class DataConfig:
     """Where the images come from."""
 
-    train: str = "embedded:photos"  # embedded:photos | folder:PATH | tar:PATH | tfds:NAME[:SPLIT] | arrayrecord:PATTERN
-    val: str | None = None  # the same; None: the source's own held-out part, if it has one
+    # embedded:photos[:SPLIT] | folder:PATH | tar:PATH | tfds:NAME[:SPLIT] | arrayrecord:PATTERN
+    train: str = "embedded:photos"
+    val: str | None = None  # the same; left None where data.train is given without it
     workers: int = 0  # processes; 0: threads in this process
     threads: int | None = None  # of each process; None: as many as there are cores
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # one a channel
@@ -97,16 +98,16 @@ class DataConfig:
 
 @dataclasses.dataclass
 class OptimConfig:
-    """The optimiser; `learning_rate` is per 256 images of the global batch, `min_` is not scaled."""
+    """The optimiser; schedules are the reference's."""
 
     name: str = "adamw"  # adamw | sgd | lars
-    learning_rate: float = 0.0005
-    min_learning_rate: float = 1e-6
+    learning_rate: float = 0.0005  # per 256 images of the global batch
+    min_learning_rate: float = 1e-6  # not scaled
     warmup_epochs: AutoFloat = 10.0
     weight_decay: float = 0.04
     weight_decay_end: float = 0.4
     clip: float | None = 3.0  # norm of each tensor's gradient; None or 0 disables
-    freeze_last_layer_epochs: float = 1.0
+    freeze_last_layer_epochs: AutoFloat = 1.0
 
 
 @dataclasses.dataclass
@@ -154,8 +155,8 @@ class Config:
     precision: str = "auto"  # auto | float32 | bfloat16; auto: float32 on CPU, else bfloat16
     devices: int | None = None  # None: all
     log_every: int = 10  # steps
-    eval_every: int | None = None  # steps; None: an epoch, and at most 20 times a run
-    checkpoint_every: int | None = None  # steps; None: an epoch, and at most 100 times a run
+    eval_every: int | None = None  # steps; None: an epoch, or a twentieth of the run if longer
+    checkpoint_every: int | None = None  # steps; None: an epoch, or a hundredth if longer
     keep_checkpoints: int = 2
     init_from: str | None = None
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
