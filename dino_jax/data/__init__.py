@@ -1,0 +1,1 @@
+"""Images: sources, decoding, crop geometry, the order of examples, the pipeline. No jax."""

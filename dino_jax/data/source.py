@@ -1,0 +1,127 @@
+"""What every source of images offers, whatever it reads."""
+
+import abc
+import itertools
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from dino_jax.config import UserError
+from dino_jax.data.decode import UnreadableImageError, decode, is_image_name
+
+
+class Source(abc.ABC):
+    """Decoded images by index, with labels where the source has them.
+
+    Sources are picklable (worker processes get a copy) and may be read by many threads at once.
+    """
+
+    def __init__(self, spec: str, channels: int, class_names: Sequence[str] = ()) -> None:
+        """Keep the spec it was opened by, the channels, and the class names in label order."""
+        self.spec = spec
+        self.channels = channels
+        self.class_names = tuple(class_names)
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """The number of examples, readable or not."""
+
+    @abc.abstractmethod
+    def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
+        """Decode one example; raises `UnreadableImageError` if its content is damaged."""
+
+    @abc.abstractmethod
+    def name(self, index: int) -> str:
+        """What a user would call this example: a path, or the photograph and the place in it."""
+
+    @property
+    @abc.abstractmethod
+    def labels(self) -> Int[np.ndarray, "n"] | None:
+        """The class of every example (int64 index into `class_names`), or None without labels."""
+
+    def label(self, index: int) -> int | None:
+        """The class of one example, or None where there are no labels."""
+        return None if self.labels is None else int(self.labels[index])
+
+
+class FileSource(Source):
+    """Images that lie in encoded form under paths, and are classed by those paths."""
+
+    def __init__(self, spec: str, paths: Sequence[str], channels: int) -> None:
+        """Take the paths (with `/`, relative to the source's root), in their final order."""
+        names, labels = classes_of_paths(paths)
+        super().__init__(spec, channels, names)
+        self._paths = list(paths)
+        self._labels = labels
+
+    def __len__(self) -> int:
+        """The number of image files."""
+        return len(self._paths)
+
+    @abc.abstractmethod
+    def read(self, index: int) -> bytes:
+        """The encoded content of one file."""
+
+    def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
+        """Decode one file; raises `UnreadableImageError` if it is damaged or has gone."""
+        try:
+            content = self.read(index)
+        except OSError as error:
+            raise UnreadableImageError(error.strerror or str(error)) from error
+        return decode(content, self.channels)
+
+    def name(self, index: int) -> str:
+        """The path within the source."""
+        return self._paths[index]
+
+    @property
+    def labels(self) -> Int[np.ndarray, "n"] | None:
+        """The class of every file, by its folder."""
+        return self._labels
+
+
+def classes_of_paths(
+    paths: Sequence[str],
+) -> tuple[tuple[str, ...], Int[np.ndarray, "n"] | None]:
+    """Class names and labels from a list of paths, or `((), None)` for an unlabelled heap.
+
+    Folders that lead to every path are set aside first (`cifar10/train/`). The rest are classes
+    if every image lies exactly one folder deep and there are two folders or more; in any other
+    arrangement, flat or nested, folders mean nothing.
+    """
+    folders = [path.split("/")[:-1] for path in paths]
+    shared = _shared_depth(folders)
+    if any(len(folder) != shared + 1 for folder in folders):
+        return (), None
+    names = sorted({folder[-1] for folder in folders})
+    numbers = {name: number for number, name in enumerate(names)}
+    return tuple(names), np.array([numbers[folder[-1]] for folder in folders], np.int64)
+
+
+def _shared_depth(folders: Sequence[list[str]]) -> int:
+    levels = zip(*folders, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
+
+
+def only_images(paths: Sequence[str], spec: str) -> list[str]:
+    """The paths that name images, in torchvision's order (folder by folder, then by name).
+
+    Raises `UserError` if there are none, telling what lies there instead.
+    """
+    kept = [path for path in paths if is_image_name(path)]
+    if kept:
+        return sorted(kept, key=lambda path: path.split("/"))
+    raise UserError(f"{spec} holds no images{_other_files(paths)}; expected {_EXPECTED}")
+
+
+_EXPECTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF files"
+
+
+def _other_files(paths: Sequence[str]) -> str:
+    if not paths:
+        return " (it is empty)"
+    suffixes = [os.path.splitext(path)[1].lower() or "no suffix" for path in paths]
+    common = max(sorted(set(suffixes)), key=suffixes.count)
+    return f", but {len(paths)} other files (most of them {common})"

@@ -1,0 +1,91 @@
+"""`tar:PATH`: images inside a tar archive, read in any order without unpacking it."""
+
+import os
+import tarfile
+import threading
+from typing import Any
+
+from dino_jax.config import UserError
+from dino_jax.data.decode import is_image_name
+from dino_jax.data.source import FileSource, only_images
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_MEMORY_LIMIT = 4 << 30
+
+
+class TarSource(FileSource):
+    """Images of one archive; the class is the name of the folder they lie in.
+
+    A plain `.tar` is indexed once and read by offset. A compressed one has no random access, so
+    its image files, still encoded, are held in memory (at most 4 GiB).
+    """
+
+    def __init__(self, spec: str, path: str, channels: int) -> None:
+        """Index the archive. Raises `UserError` if it is missing, no archive, or has no images."""
+        self._archive = os.path.abspath(os.path.expanduser(path))
+        if not os.path.isfile(self._archive):
+            raise UserError(f"there is no file {path}; give tar:PATH with PATH a tar archive")
+        try:
+            places, contents = _index(self._archive)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise UserError(
+                f"{path} cannot be read as a tar archive ({str(error).splitlines()[0]}); expected "
+                f"one of {', '.join(SUFFIXES)}"
+            ) from error
+        super().__init__(spec, only_images(list(places), f"archive {path}"), channels)
+        self._places = [places[name] for name in self._paths]
+        self._contents = [contents[name] for name in self._paths] if contents else None
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+
+    def read(self, index: int) -> bytes:
+        """The content of one member; raises OSError if the archive has gone."""
+        if self._contents is not None:
+            return self._contents[index]
+        offset, size = self._places[index]
+        with self._lock:
+            if self._descriptor is None:
+                self._descriptor = os.open(self._archive, os.O_RDONLY)
+        return os.pread(self._descriptor, size, offset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy for a worker opens the archive for itself."""
+        return {**self.__dict__, "_descriptor": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give the copy its own lock."""
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __del__(self) -> None:
+        """Close the archive."""
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)  # type: ignore[arg-type]
+
+
+def _index(path: str) -> tuple[dict[str, tuple[int, int]], dict[str, bytes]]:
+    """Offset and size of every regular member, and the images' contents if compressed."""
+    places: dict[str, tuple[int, int]] = {}
+    contents: dict[str, bytes] = {}
+    plain = _is_plain(path)
+    held = 0
+    with tarfile.open(path, "r:" if plain else "r:*") as archive:
+        for member in archive:
+            if not member.isreg():
+                continue
+            name = member.name.removeprefix("./")
+            places[name] = (member.offset_data, member.size)
+            if not plain and is_image_name(name):
+                held += member.size
+                if held > _MEMORY_LIMIT:
+                    raise UserError(f"{path} holds more than 4 GiB compressed; unpack it to .tar")
+                file = archive.extractfile(member)
+                contents[name] = file.read() if file is not None else b""
+    return places, contents
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        with tarfile.open(path, "r:"):
+            return True
+    except tarfile.ReadError:
+        return False
