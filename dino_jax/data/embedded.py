@@ -108,6 +108,11 @@ class EmbeddedSource(Source):
         top, left = self._corners[index]
         return f"{self.class_names[self._labels[index]]}@{top},{left}"
 
+    def held_out(self) -> "EmbeddedSource":
+        """The windows of the same size in the held-out cells."""
+        spec = f"embedded:photos:val:{self.window}"
+        return EmbeddedSource(spec, "val", self.window, self.channels)
+
     @property
     def labels(self) -> Int[np.ndarray, "n"]:
         """The photograph of every window."""
