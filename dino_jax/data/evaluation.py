@@ -4,7 +4,6 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -20,14 +19,15 @@ _THREADS = 8
 Indices = Sequence[int] | Int[np.ndarray, "n"]
 
 
-class EvalBatch(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class EvalBatch:
     """Images and their indices in the source; a row of index -1 is empty (zeros).
 
     Empty rows fill up the last batch, or stand where an image could not be read.
     """
 
     images: UInt8[np.ndarray, "batch *shape"]
-    indices: Int[np.ndarray, "batch"]
+    index: Int[np.ndarray, "batch"]
 
 
 def eval_image(
@@ -123,5 +123,5 @@ def _batches(
             )
             for row, (index, image) in enumerate(zip(part, ahead.pop(0), strict=True)):
                 if image is not None:
-                    batch.images[row], batch.indices[row] = image, index
+                    batch.images[row], batch.index[row] = image, index
             yield batch

@@ -47,11 +47,11 @@ class CropRows:
         return _stack([self._row(epoch, int(example)) for example in examples])
 
     def _row(self, epoch: int, example: int) -> Batch:
-        image, place, replaced = self.reader.read(example)
+        found = self.reader.read(example)
         # The draws belong to the place in the epoch: a stand-in that also comes by itself is cut
         # in another way then.
         crops = cut_crops(
-            image,
+            found.image,
             self.crops,
             seed=self.seed,
             epoch=epoch,
@@ -61,7 +61,7 @@ class CropRows:
         row = {"views": crops.views, "locals": crops.locals}
         if not self.crops.local_number:
             del row["locals"]
-        numbers = {"index": place, "epoch": epoch, "replaced": replaced}
+        numbers = {"index": found.index, "epoch": epoch, "replaced": found.replaced}
         return row | {name: np.asarray(value, np.int64) for name, value in numbers.items()}
 
     def _photometric(self, epoch: int, example: int) -> Photometric | None:

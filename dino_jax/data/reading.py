@@ -1,6 +1,6 @@
 """Reading examples: from memory the second time if they fit, and past those that are damaged."""
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,11 +12,12 @@ from dino_jax.data.source import Source
 CACHE_BYTES = 1 << 30
 
 
-class Example(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Example:
     """One decoded image, its index, and the unreadable index it stands in for (or -1)."""
 
     image: UInt8[np.ndarray, "h w c"]
-    place: int
+    index: int
     replaced: int = -1
 
 
