@@ -1,0 +1,35 @@
+"""SIGTERM and SIGINT, taken between two steps: the first saves and stops, the second kills."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether a signal has arrived; restores the handlers after.
+
+    After the first signal the old handlers are back, so a second one acts at once.
+    """
+    arrived = False
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal arrived
+        del number, frame
+        arrived = True
+        restore()
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield lambda: arrived
+    finally:
+        restore()

@@ -1,0 +1,77 @@
+"""What a run writes about itself: `metrics.jsonl`, `tensorboard/`, `summary.json`."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+
+class Records:
+    """Writes one JSON object a line, and the same to TensorBoard; each step appears once."""
+
+    def __init__(self, workdir: pathlib.Path, *, resumed_at: int = 0) -> None:
+        """Open for appending; on a resume, lines after step `resumed_at` are dropped."""
+        self._path = workdir / "metrics.jsonl"
+        kept = [line for line in read_metrics(self._path) if line["step"] <= resumed_at]
+        kept = kept if resumed_at else []
+        rewritten = self._path.with_suffix(".jsonl.new")
+        rewritten.write_text("".join(_line(entry) for entry in kept))
+        rewritten.replace(self._path)
+        self._file = self._path.open("a")
+        self._summary_path = workdir / "summary.json"
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_at + 1)
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append one line; it must have `step` and `epoch`."""
+        self._file.write(_line(entry))
+        self._file.flush()
+        for name, value in entry.items():
+            if isinstance(value, (int, float)) and name not in ("step", "epoch"):
+                self._board.add_scalar(name, value, entry["step"])
+
+    def summarise(self, figures: Mapping[str, Any]) -> None:
+        """Write the final figures to `summary.json`, whole or not at all."""
+        rewritten = self._summary_path.with_suffix(".json.new")
+        rewritten.write_text(json.dumps(plain(figures), indent=1) + "\n")
+        rewritten.replace(self._summary_path)
+
+    def close(self) -> None:
+        """Flush and close both."""
+        self._file.close()
+        self._board.close()
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Every complete line of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def plain(value: Any) -> Any:
+    """Numbers that JSON can hold and that round-trip float32; non-finite ones become strings."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    # The shortest text that gives the same float32 back, not float64's 17 digits of it.
+    number = float(str(value)) if isinstance(value, np.float32) else float(value)
+    return number if math.isfinite(number) else str(number)
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(plain(entry)) + "\n"

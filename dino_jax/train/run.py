@@ -1,0 +1,200 @@
+"""One run from its configuration to its summary: the parts put together, in order."""
+
+import logging
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from dino_jax.config import (
+    Config,
+    Resolved,
+    UserError,
+    check_resume,
+    load_record,
+    needs_short_side,
+    pin,
+    resolve,
+    save_record,
+    to_dict,
+)
+from dino_jax.data.holdout import train_and_held_out
+from dino_jax.data.pipeline import TrainIterator, train_iterator
+from dino_jax.data.source import Source
+from dino_jax.data.survey import median_short_side
+from dino_jax.models.build import Model
+from dino_jax.train.checkpoint import Checkpoints, load_network
+from dino_jax.train.guards import CollapseWatch
+from dino_jax.train.interrupt import interruptible
+from dino_jax.train.loop import Evaluate, Loop, Plan
+from dino_jax.train.method import Method, build_method, init_state
+from dino_jax.train.records import Records
+from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
+from dino_jax.train.state import TrainState
+from dino_jax.train.step import StepFunction, make_train_step
+from dino_jax.types import Evaluator
+
+log = logging.getLogger(__name__)
+
+
+class Run(NamedTuple):
+    """What a run is, before its first step: all that an evaluation may need to know of it."""
+
+    resolved: Resolved
+    train: Source
+    held_out: Source
+    method: Method
+    mesh: jax.sharding.Mesh
+    workdir: pathlib.Path
+
+    @property
+    def model(self) -> Model:
+        """The network without drop path, which evaluates student and teacher alike."""
+        return self.method.teacher
+
+
+class Outcome(NamedTuple):
+    """How a run ended; `finished` is False where a signal stopped it."""
+
+    state: TrainState
+    summary: dict[str, Any]
+    finished: bool
+
+
+def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = False) -> Run:
+    """Open the images, resolve the configuration and claim the working directory.
+
+    Raises:
+        UserError: whatever in the request, the images or the folder cannot work.
+    """
+    record = load_record(workdir)
+    config = requested if record is None else pin(requested, record)
+    train_source, held_out = train_and_held_out(
+        config.data.train, config.data.val, channels=config.model.channels
+    )
+    resolved = resolve(
+        config,
+        examples=len(train_source),
+        platform=jax.default_backend(),
+        device_count=config.devices or jax.device_count(),
+        short_side=median_short_side(train_source) if needs_short_side(config) else None,
+    )
+    if record is not None:
+        check_resume(record, resolved, force_schedule=force_schedule)
+    method = build_method(resolved)
+    save_record(workdir, requested, resolved)
+    for reason in resolved.reasons:
+        log.info("%s", reason)
+    mesh = make_mesh(resolved.config.devices)
+    return Run(resolved, train_source, held_out, method, mesh, workdir)
+
+
+def initial_state(run: Run) -> TrainState:
+    """The state before the first step: a function of the seed, or of `init_from`.
+
+    Raises:
+        UserError: the network that `init_from` names does not fit the configuration.
+    """
+    source = run.resolved.config.init_from
+    if source is None:
+        return init_state(run.method, run.resolved)
+    student, _, _ = load_network(pathlib.Path(source), "student")
+    teacher, _, _ = load_network(pathlib.Path(source), "teacher")
+    wanted = jax.eval_shape(lambda: init_state(run.method, run.resolved)).student
+    differing = sorted(
+        name
+        for name in wanted.keys() | student.keys()
+        if name not in wanted or name not in student or wanted[name].shape != student[name].shape
+    )
+    if differing:
+        raise UserError(
+            f"init_from {source} does not fit this configuration: {', '.join(differing[:4])} "
+            f"differ ({len(differing)} in all); give the model and head of that run"
+        )
+    return init_state(run.method, run.resolved, student).replace(teacher=teacher)
+
+
+def train(run: Run, evaluator: Evaluator) -> Outcome:
+    """Train from the newest checkpoint in the working directory, or from the start."""
+    config = run.resolved.config
+    checkpoints = Checkpoints(
+        run.workdir / "checkpoints", keep=config.keep_checkpoints, config=to_dict(config)
+    )
+    state = jax.device_put(initial_state(run), replicated(run.mesh))
+    if checkpoints.latest is not None:
+        state = checkpoints.restore(state)
+        log.info("resuming after step %d of %d", int(state.step), run.resolved.steps)
+    start = int(state.step)
+    records = Records(run.workdir, resumed_at=start)
+    loop = Loop(
+        compiled_step(run.method, run.mesh),
+        run.mesh,
+        _plan(run.resolved),
+        records=records,
+        checkpoints=checkpoints,
+        watch=CollapseWatch(config.head.prototypes),
+        evaluate=_both_networks(evaluator),
+        example_name=run.train.name,
+    )
+    began = time.perf_counter()
+    with _batches(run, start) as batches, interruptible() as stop:
+        state = loop.run(state, batches, stop=stop)
+    checkpoints.close()
+    summary = {**loop.summary(), "seconds": round(time.perf_counter() - began, 1)}
+    records.summarise(summary)
+    records.close()
+    return Outcome(state, summary, int(state.step) == run.resolved.steps)
+
+
+def compiled_step(method: Method, mesh: jax.sharding.Mesh) -> StepFunction:
+    """The step over a mesh: the batch split, the state on every device and donated."""
+    everywhere, split = replicated(mesh), batch_sharded(mesh)
+    return jax.jit(
+        make_train_step(method),
+        in_shardings=(everywhere, split),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+
+
+def _batches(run: Run, start: int) -> TrainIterator:
+    config = run.resolved.config
+    return train_iterator(
+        run.train,
+        config.crops,
+        config.data,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        start_step=start,
+        stop_step=run.resolved.steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        augment=config.augment,
+    )
+
+
+def _both_networks(evaluator: Evaluator) -> Evaluate:
+    """Score the teacher under the plain names and the student under `student_`."""
+
+    def evaluate(state: TrainState, final: bool) -> Mapping[str, Any]:
+        scores = dict(evaluator(state.teacher, final=final))
+        if int(state.step):  # before the first step they are the same network
+            of_student = evaluator(state.student, final=final)
+            scores |= {f"student_{name}": value for name, value in of_student.items()}
+        return scores
+
+    return evaluate
+
+
+def _plan(resolved: Resolved) -> Plan:
+    config = resolved.config
+    return Plan(
+        total_steps=resolved.steps,
+        steps_per_epoch=resolved.steps_per_epoch,
+        batch_size=config.batch_size,
+        log_every=config.log_every,
+        eval_every=config.eval_every or 0,
+        checkpoint_every=config.checkpoint_every or 0,
+    )

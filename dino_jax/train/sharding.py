@@ -1,0 +1,37 @@
+"""The mesh, and where each thing lies on it: batches split over `data`, the state on every device."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh(devices: int | None = None) -> Mesh:
+    """A one-axis mesh `data` over the first `devices` devices (None: all of them)."""
+    chosen = jax.devices()[:devices]
+    return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same value on every device: parameters, optimiser, teacher, centre, metrics."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharded(mesh: Mesh) -> NamedSharding:
+    """The leading axis split over the devices: everything of a batch."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Lay one process's rows of a global batch out over the mesh, without waiting.
+
+    Integers become int32 (an example index above 2**31 - 1 is refused by the sources).
+    """
+    sharding = batch_sharded(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(
+            sharding, value if value.dtype == np.uint8 else value.astype(np.int32)
+        )
+        for name, value in batch.items()
+    }
