@@ -1,0 +1,94 @@
+"""Weighted k-NN on a held-out set, for the training loop and for a trained network."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from jaxtyping import Int
+
+from dino_jax.config import EvalConfig, UserError
+from dino_jax.data.evaluation import EvalBatch, eval_batches
+from dino_jax.data.source import Source
+from dino_jax.evals.features import Extractor
+from dino_jax.evals.images import HeldOut, split
+from dino_jax.ops import neighbours, scores
+from dino_jax.types import Params
+
+Pair = tuple[HeldOut, HeldOut]
+
+
+class KnnEvaluator:
+    """Top-1 and top-5 of the weighted k-NN vote of a bank over queries (reference, 1.10).
+
+    `knn_top1` and `knn_top5` are percentages. Features are those of the CLS token after the final
+    norm, scaled to length one; bank and queries are resized and cut, never augmented.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        bank: Source,
+        queries: Source,
+        *,
+        size: int,
+        config: EvalConfig,
+    ) -> None:
+        """Evaluate at `size` pixels; raises UserError unless the two share labelled classes."""
+        self._extractor, self._config = extractor, config
+        self._bank_labels, self._query_labels = shared_labels(bank, queries)
+        self._classes = int(max(self._bank_labels.max(), self._query_labels.max())) + 1
+
+        def opened(source: Source, wanted: Int[np.ndarray, " n"]) -> HeldOut:
+            return HeldOut(_opener(source, wanted, size, config.resize, extractor.batch_size))
+
+        some = split(bank, queries, bank_size=config.knn_bank, query_size=config.knn_queries)
+        every = split(bank, queries, bank_size=None, query_size=None)
+        self._some: Pair = (opened(bank, some[0]), opened(queries, some[1]))
+        self._every: Pair = (opened(bank, every[0]), opened(queries, every[1]))
+        if [len(part) for part in some] == [len(part) for part in every]:
+            self._every = self._some
+
+    def __call__(self, params: Params, *, final: bool) -> dict[str, float]:
+        """Score one network; the final evaluation uses every image if the config says so."""
+        bank, queries = self._every if final and self._config.final_full else self._some
+        features = self._extractor(params, bank), self._extractor(params, queries)
+        votes = neighbours.knn_votes(
+            features[1],
+            features[0],
+            self._bank_labels[bank.index],
+            k=(self._config.knn_k,),
+            temperature=self._config.knn_temperature,
+            classes=self._classes,
+        )[self._config.knn_k]
+        labels = self._query_labels[queries.index]
+        return {
+            "knn_top1": scores.accuracy(votes, labels),
+            "knn_top5": scores.accuracy(votes, labels, k=5),
+        }
+
+
+def shared_labels(
+    bank: Source, queries: Source
+) -> tuple[Int[np.ndarray, " bank"], Int[np.ndarray, " queries"]]:
+    """Labels of both sources in the bank's numbering, matched by the names of the classes.
+
+    Raises UserError if either has no labels, or the queries have a class that the bank lacks.
+    """
+    for source in (bank, queries):
+        if source.labels is None:
+            raise UserError(f"{source.spec} has no labels, which k-NN needs; give class folders")
+    if not bank.class_names or not queries.class_names:
+        return np.asarray(bank.labels), np.asarray(queries.labels)
+    if unknown := sorted(set(queries.class_names) - set(bank.class_names)):
+        raise UserError(
+            f"{queries.spec} has the class {unknown[0]!r}, which {bank.spec} lacks; both need the "
+            "same class names"
+        )
+    number = {name: index for index, name in enumerate(bank.class_names)}
+    renumbered = np.array([number[name] for name in queries.class_names], np.int64)
+    return np.asarray(bank.labels), renumbered[queries.labels]
+
+
+def _opener(
+    source: Source, wanted: np.ndarray, size: int, resize: int | None, batch_size: int
+) -> Callable[[], Iterable[EvalBatch]]:
+    return lambda: eval_batches(source, wanted, size=size, resize=resize, batch_size=batch_size)

@@ -1,0 +1,68 @@
+"""A table of figures: the same rows as text, as Markdown and as named values."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line: what the reader sees, the prefix of its names in `summary.json`, its figures."""
+
+    title: str
+    prefix: str
+    values: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Figures of several methods in several measures; `columns` maps a measure to its title.
+
+    Figures are percentages (0 to 100). A measure that a row lacks is shown as a dash.
+    """
+
+    title: str
+    columns: dict[str, str]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Columns aligned for a terminal, at most as wide as their titles and figures need."""
+        lines = list(self._cells())
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        body = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
+        rule = "  ".join("-" * width for width in widths)
+        return "\n".join([self.title, "", body[0], rule, *body[1:], *self._footer("")])
+
+    def markdown(self) -> str:
+        """The same as a Markdown table."""
+        head, *body = self._cells()
+        rule = ["---"] + ["---:"] * (len(head) - 1)
+        lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
+        return "\n".join([f"**{self.title}**", "", *lines, *self._footer("- ")])
+
+    def values(self) -> dict[str, float]:
+        """Every figure by row prefix and measure, as in `untrained_view_retrieval_top1`."""
+        return {
+            row.prefix + name: row.values[name]
+            for row in self.rows
+            for name in self.columns
+            if name in row.values
+        }
+
+    def _cells(self) -> Iterator[list[str]]:
+        yield ["", *self.columns.values()]
+        for row in self.rows:
+            yield [row.title, *(_figure(row.values.get(name, math.nan)) for name in self.columns)]
+
+    def _footer(self, mark: str) -> list[str]:
+        return ["", *(mark + note for note in self.notes)] if self.notes else []
+
+
+def _figure(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f}"
+
+
+def _aligned(line: list[str], widths: list[int]) -> list[str]:
+    first, *rest = zip(line, widths, strict=True)
+    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
