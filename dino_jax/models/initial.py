@@ -1,17 +1,20 @@
 """The initial value of every parameter, by its name (reference: `_init_weights`, `DINOHead`).
 
 The modules declare shapes; the values come from one table, so that it can be read against the
-reference in one place, and each value depends on nothing but the key and the parameter's name.
+reference in one place, and each value depends on nothing but the key, the parameter's name and
+its shape.
 """
 
 import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from dino_jax.types import Params
@@ -40,21 +43,59 @@ HEAD_RULES: Sequence[Rule] = (
 )
 
 
-def initial_value(
-    kind: Kind, key: Key[Array, ""], shape: tuple[int, ...], fan_in: int
-) -> Float[Array, "..."]:
-    """One parameter, float32.
+CHUNK = 4096
+"""Numbers drawn from one key. Everything is drawn by one kernel over chunks: a kernel for each
+shape would take XLA six times as long to compile."""
+
+
+class _Declared(NamedTuple):
+    """One parameter: what to draw for it. Hashable, since it decides the compiled program."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    fan_in: int
+
+    @property
+    def chunks(self) -> int:
+        drawn = self.kind in ("normal", "torch_uniform")
+        return -(-math.prod(self.shape) // CHUNK) if drawn else 0
+
+
+def _uniform(key: Key[Array, ""], leaves: Sequence[_Declared]) -> Float[Array, "chunks _"]:
+    """U(−1, 1) for every chunk of every leaf; a chunk depends on key, name and its number."""
+    marks = [zlib.crc32(leaf.name.encode()) for leaf in leaves for _ in range(leaf.chunks)]
+    numbers = [number for leaf in leaves for number in range(leaf.chunks)]
+
+    def chunk(mark: Array, number: Array) -> Array:
+        own = jax.random.fold_in(jax.random.fold_in(key, mark), number)
+        # Open at −1, where the inverse error function is infinite.
+        return jax.random.uniform(own, (CHUNK,), minval=np.nextafter(np.float32(-1), 0), maxval=1)
+
+    return jax.vmap(chunk)(np.asarray(marks, np.uint32), np.asarray(numbers, np.uint32))
+
+
+@partial(jax.jit, static_argnums=1)
+def _values(key: Key[Array, ""], leaves: tuple[_Declared, ...]) -> Params:
+    """Every parameter, float32.
 
     `normal` is Normal(0, 0.02). The reference truncates it at an absolute 2, a hundred standard
     deviations, which no draw reaches; truncating at two deviations would leave one of 0.0176.
     `torch_uniform` is U(±1/sqrt(fan_in)), PyTorch's default for linear layers and convolutions.
     """
-    if kind == "normal":
-        return 0.02 * jax.random.normal(key, shape, jnp.float32)
-    if kind == "torch_uniform":
-        bound = fan_in**-0.5
-        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    return jnp.full(shape, kind == "ones", jnp.float32)
+    # The barriers keep XLA from drawing everything again inside the kernel of each parameter.
+    uniform = jax.lax.optimization_barrier(_uniform(key, leaves))
+    normal = jax.lax.optimization_barrier(0.02 * math.sqrt(2) * jax.lax.erf_inv(uniform))
+    params, start = {}, 0
+    for leaf in leaves:
+        if leaf.chunks == 0:
+            params[leaf.name] = jnp.full(leaf.shape, leaf.kind == "ones", jnp.float32)
+            continue
+        source = normal if leaf.kind == "normal" else leaf.fan_in**-0.5 * uniform
+        flat = source[start : start + leaf.chunks].reshape(-1)
+        params[leaf.name] = flat[: math.prod(leaf.shape)].reshape(leaf.shape)
+        start += leaf.chunks
+    return params
 
 
 def draw(key: Key[Array, ""], declared: Mapping[str, Any], rules: Sequence[Rule]) -> Params:
@@ -63,15 +104,14 @@ def draw(key: Key[Array, ""], declared: Mapping[str, Any], rules: Sequence[Rule]
     `declared` maps names to anything with a shape. A one-dimensional weight belongs to a norm
     and is one whatever the rules. Raises ValueError for a name that no rule covers.
     """
-    params = {}
+    leaves = []
     for name, leaf in declared.items():
         matches = (kind for pattern, kind in rules if re.search(rf"(^|\.)({pattern})$", name))
         norm = name.endswith("weight") and len(leaf.shape) == 1
-        kind = "ones" if norm else next(matches, None)
+        kind: Kind | None = "ones" if norm else next(matches, None)
         if kind is None:
             raise ValueError(f"no rule says how to initialise {name}")
         # PyTorch bounds a bias by the fan-in of the weight beside it.
         weight = declared.get(re.sub(r"bias$", "weight", name), leaf)
-        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        params[name] = initial_value(kind, own, tuple(leaf.shape), math.prod(weight.shape[1:]))
-    return params
+        leaves.append(_Declared(name, tuple(leaf.shape), kind, math.prod(weight.shape[1:])))
+    return _values(key, tuple(leaves))
