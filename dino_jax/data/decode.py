@@ -35,7 +35,7 @@ def is_image_name(name: str) -> bool:
 
 
 def decode(content: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
-    """Decode one image file to uint8 of shape (height, width, channels), upright.
+    """Decode one image file to uint8 of shape (height, width, channels), upright, read-only.
 
     1, 3 and 4 channels convert to grey, RGB and RGBA. Any other number must be what the file
     has, in its bands or, for a TIFF, in its pages taken together. Raises `UnreadableImageError`
@@ -90,7 +90,7 @@ def to_array(image: Image.Image, mode: str | None) -> UInt8[np.ndarray, "h w c"]
         image = image.convert(mode)
     elif image.mode == "1":
         image = image.convert("L")
-    pixels = np.array(image, np.uint8)
+    pixels = np.asarray(image, np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 

@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -10,6 +11,10 @@ from jaxtyping import Int, UInt8
 
 from dino_jax.config import UserError
 from dino_jax.data.decode import UnreadableImageError, decode, is_image_name
+
+_LOG = logging.getLogger(__name__)
+_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
+_EXPECTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 
 
 class Source(abc.ABC):
@@ -55,6 +60,9 @@ class FileSource(Source):
         super().__init__(spec, channels, names)
         self._paths = list(paths)
         self._labels = labels
+        splits = _splits_of_paths(paths)
+        if len(splits) > 1:
+            _LOG.warning("%s takes %s together; add one of these to it", spec, " and ".join(splits))
 
     def __len__(self) -> int:
         """The number of image files."""
@@ -100,6 +108,13 @@ def classes_of_paths(
     return tuple(names), np.array([numbers[folder[-1]] for folder in folders], np.int64)
 
 
+def _splits_of_paths(paths: Sequence[str]) -> list[str]:
+    """Which of the usual names of splits the uppermost folders bear, where they differ."""
+    folders = [path.split("/")[:-1] for path in paths]
+    depth = _shared_depth(folders)
+    return sorted({folder[depth] for folder in folders if len(folder) > depth} & _SPLITS)
+
+
 def _shared_depth(folders: Sequence[list[str]]) -> int:
     levels = zip(*folders, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
@@ -113,10 +128,10 @@ def only_images(paths: Sequence[str], spec: str) -> list[str]:
     kept = [path for path in paths if is_image_name(path)]
     if kept:
         return sorted(kept, key=lambda path: path.split("/"))
-    raise UserError(f"{spec} holds no images{_other_files(paths)}; expected {_EXPECTED}")
-
-
-_EXPECTED = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF files"
+    raise UserError(
+        f"{spec} holds no images{_other_files(paths)}; expected {_EXPECTED} files, so convert them "
+        "or name another place"
+    )
 
 
 def _other_files(paths: Sequence[str]) -> str:

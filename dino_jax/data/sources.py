@@ -45,7 +45,7 @@ def open_source(spec: str, *, channels: int = 3) -> Source:
 def _bare_path(spec: str, channels: int) -> Source:
     if not spec:
         raise UserError(f"the source of images is empty; expected one of {FORMS}")
-    if spec.lower().endswith(tar.SUFFIXES) and not os.path.isdir(os.path.expanduser(spec)):
+    if tar.is_archive_path(spec) and not os.path.isdir(os.path.expanduser(spec)):
         return tar.TarSource(spec, spec, channels)
     return FolderSource(spec, spec, channels)
 

@@ -1,8 +1,10 @@
 """`tar:PATH`: images inside a tar archive, read in any order without unpacking it."""
 
+import lzma
 import os
 import tarfile
 import threading
+import zlib
 from typing import Any
 
 from dino_jax.config import UserError
@@ -21,16 +23,20 @@ class TarSource(FileSource):
     """
 
     def __init__(self, spec: str, path: str, channels: int) -> None:
-        """Index the archive. Raises `UserError` if it is missing, no archive, or has no images."""
-        self._archive = os.path.abspath(os.path.expanduser(path))
+        """Index the archive; a folder inside it may follow its path, as in `photos.tgz/train`.
+
+        Raises `UserError` if it is missing, no archive, or has no images (in that folder).
+        """
+        self._archive, inner = _split(os.path.abspath(os.path.expanduser(path)))
         if not os.path.isfile(self._archive):
             raise UserError(f"there is no file {path}; give tar:PATH with PATH a tar archive")
         try:
-            places, contents = _index(self._archive)
-        except (tarfile.TarError, EOFError, OSError) as error:
+            places, contents = _index(self._archive, inner)
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
             raise UserError(
-                f"{path} cannot be read as a tar archive ({str(error).splitlines()[0]}); expected "
-                f"one of {', '.join(SUFFIXES)}"
+                f"{self._archive} cannot be read as a tar archive ({reason}); expected one of "
+                f"{', '.join(SUFFIXES)}"
             ) from error
         super().__init__(spec, only_images(list(places), f"archive {path}"), channels)
         self._places = [places[name] for name in self._paths]
@@ -62,17 +68,32 @@ class TarSource(FileSource):
             os.close(self._descriptor)  # type: ignore[arg-type]
 
 
-def _index(path: str) -> tuple[dict[str, tuple[int, int]], dict[str, bytes]]:
-    """Offset and size of every regular member, and the images' contents if compressed."""
+def is_archive_path(path: str) -> bool:
+    """Whether a path names a tar archive by its suffix, or a folder inside one."""
+    return any(part.endswith(SUFFIXES) for part in path.lower().replace(os.sep, "/").split("/"))
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The archive, and the folder inside it ("" for all of it)."""
+    inner: list[str] = []
+    archive = path
+    while not os.path.exists(archive) and os.path.dirname(archive) != archive:
+        archive, name = os.path.split(archive)
+        inner.insert(0, name)
+    return archive, "/".join(inner)
+
+
+def _index(path: str, inner: str) -> tuple[dict[str, tuple[int, int]], dict[str, bytes]]:
+    """Offset and size of the files in the folder `inner`; the images' contents if compressed."""
     places: dict[str, tuple[int, int]] = {}
     contents: dict[str, bytes] = {}
     plain = _is_plain(path)
     held = 0
     with tarfile.open(path, "r:" if plain else "r:*") as archive:
         for member in archive:
-            if not member.isreg():
-                continue
             name = member.name.removeprefix("./")
+            if not member.isreg() or (inner and f"/{inner}/" not in f"/{name}"):
+                continue
             places[name] = (member.offset_data, member.size)
             if not plain and is_image_name(name):
                 held += member.size

@@ -6,6 +6,7 @@ the images are decoded here, like those of every other source.
 
 import functools
 import importlib
+import os
 import re
 from typing import Any
 
@@ -74,7 +75,8 @@ def _tfds() -> Any:
 def _builder(name: str) -> Any:
     tfds = _tfds()
     try:
-        return tfds.builder(name, file_format="array_record")
+        folder = os.environ.get("TFDS_DATA_DIR")
+        return tfds.builder(name, data_dir=folder, file_format="array_record")
     except tfds.core.DatasetNotFoundError as error:
         raise UserError(
             f"TensorFlow Datasets knows no data set {name} and none lies prepared under its data "
