@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,72 @@ def _check_channels(channels: int, expected: int) -> None:
         )
 
 
+class _Parts(NamedTuple):
+    """What the three functions of a model are made of."""
+
+    vit: VisionTransformer
+    head: DINOHead
+    channels: int
+    drop_path: float
+
+
+def _encode(parts: _Parts, params: Params, images: Array, **options: Any) -> Features:
+    _check_channels(images.shape[-1], parts.channels)
+    variables = {"params": unflatten(under(BACKBONE, params))}
+    return cast(Features, parts.vit.apply(variables, images, **options))
+
+
+def _init(parts: _Parts, key: Key[Array, ""]) -> tuple[Params, Stats]:
+    for_backbone, for_head = jax.random.split(key)
+    side = parts.vit.image_size
+    sample = jax.ShapeDtypeStruct((1, side, side, parts.channels), jnp.float32)
+    declared = flatten(jax.eval_shape(parts.vit.init, for_backbone, sample)["params"])
+    backbone = prefixed(BACKBONE, draw(for_backbone, declared, VIT_RULES))
+    params, stats = parts.head.init(for_head)
+    return backbone | prefixed(HEAD, params), prefixed(HEAD, stats)
+
+
+def _apply(
+    parts: _Parts,
+    params: Params,
+    stats: Stats,
+    crops: Sequence[Float[Array, "batch _ _ _ channels"]],
+    *,
+    keys: Sequence[Key[Array, "batch _"]] | None = None,
+) -> tuple[Float[Array, "batch crops prototypes"], Stats]:
+    groups = []
+    for index, images in enumerate(crops):
+        # (batch, crops) merge batch-major: crop-major would make XLA replicate the model.
+        factors = None
+        if keys is not None and parts.drop_path > 0:
+            each = keys[index].reshape(-1)
+            factors = drop_path_factors(each, parts.drop_path, parts.vit.depth)
+        found = _encode(parts, params, images.reshape(-1, *images.shape[2:]), factors=factors)
+        groups.append(found.cls.reshape(*images.shape[:2], -1))
+    logits, new = parts.head.apply(
+        under(HEAD, params), under(HEAD, stats), jnp.concatenate(groups, axis=1)
+    )
+    return logits, prefixed(HEAD, new)
+
+
+def _features(
+    parts: _Parts,
+    params: Params,
+    images: Float[Array, "batch height width channels"],
+    *,
+    blocks: int = 0,
+    attention: bool = False,
+    attention_block: int = -1,
+) -> Features:
+    depth = parts.vit.depth
+    if not (0 <= blocks <= depth and -depth <= attention_block < depth):
+        raise UserError(
+            f"blocks={blocks}, attention_block={attention_block}: the model has {depth} blocks"
+        )
+    map_of = attention_block % depth if attention else None
+    return _encode(parts, params, images, blocks=blocks, map_of=map_of)
+
+
 def build(
     model: ModelConfig,
     head: HeadConfig,
@@ -122,55 +189,13 @@ def build(
         batch_norm=head.batch_norm,
         dtype=dtype,
     )
-
-    def init(key: Key[Array, ""]) -> tuple[Params, Stats]:
-        for_backbone, for_head = jax.random.split(key)
-        size = (1, image_size, image_size, model.channels)
-        sample = jax.ShapeDtypeStruct(size, jnp.float32)
-        declared = flatten(jax.eval_shape(vit.init, for_backbone, sample)["params"])
-        backbone = prefixed(BACKBONE, draw(for_backbone, declared, VIT_RULES))
-        params, stats = projection.init(for_head)
-        return backbone | prefixed(HEAD, params), prefixed(HEAD, stats)
-
-    def encode(params: Params, images: Array, *args: Any, **options: Any) -> Features:
-        _check_channels(images.shape[-1], model.channels)
-        variables = {"params": unflatten(under(BACKBONE, params))}
-        return vit.apply(variables, images, *args, **options)
-
-    def apply(
-        params: Params,
-        stats: Stats,
-        crops: Sequence[Float[Array, "batch _ _ _ channels"]],
-        *,
-        keys: Sequence[Key[Array, "batch _"]] | None = None,
-    ) -> tuple[Float[Array, "batch crops prototypes"], Stats]:
-        groups = []
-        for index, images in enumerate(crops):
-            # (batch, crops) merge batch-major: crop-major would make XLA replicate the model.
-            factors = None
-            if keys is not None and drop_path > 0:
-                factors = drop_path_factors(keys[index].reshape(-1), drop_path, depth)
-            found = encode(params, images.reshape(-1, *images.shape[2:]), factors)
-            groups.append(found.cls.reshape(*images.shape[:2], width))
-        logits, new = projection.apply(
-            under(HEAD, params), under(HEAD, stats), jnp.concatenate(groups, axis=1)
-        )
-        return logits, prefixed(HEAD, new)
-
-    def features(
-        params: Params,
-        images: Float[Array, "batch height width channels"],
-        *,
-        blocks: int = 0,
-        attention: bool = False,
-        attention_block: int = -1,
-    ) -> Features:
-        if not (0 <= blocks <= depth and -depth <= attention_block < depth):
-            raise UserError(
-                f"blocks={blocks}, attention_block={attention_block}: the model has {depth} blocks"
-            )
-        return encode(
-            params, images, blocks=blocks, map_of=attention_block % depth if attention else None
-        )
-
-    return Model(init, apply, features, model.patch_size, width, depth, heads)
+    parts = _Parts(vit, projection, model.channels, drop_path)
+    return Model(
+        init=partial(_init, parts),
+        apply=partial(_apply, parts),
+        features=partial(_features, parts),
+        patch_size=model.patch_size,
+        width=width,
+        depth=depth,
+        heads=heads,
+    )

@@ -72,7 +72,7 @@ def _uniform(key: Key[Array, ""], leaves: Sequence[_Declared]) -> Float[Array, "
         # Open at −1, where the inverse error function is infinite.
         return jax.random.uniform(own, (CHUNK,), minval=np.nextafter(np.float32(-1), 0), maxval=1)
 
-    return jax.vmap(chunk)(np.asarray(marks, np.uint32), np.asarray(numbers, np.uint32))
+    return jax.vmap(chunk)(jnp.asarray(marks, jnp.uint32), jnp.asarray(numbers, jnp.uint32))
 
 
 @partial(jax.jit, static_argnums=1)
