@@ -10,7 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from dino_jax.ops.colour import Image, Scalar
 
@@ -24,7 +24,7 @@ def gaussian_blur(image: Image, radius: Scalar, *, max_radius: float) -> Image:
     `max_radius` is static: it sets the number of taps, so that the radius may be data.
     """
     weights = _box_weights(jnp.asarray(radius, jnp.float32), reach=_reach(max_radius))
-    levels = image.astype(jnp.int32)
+    levels = image.astype(jnp.uint8)
     for axis in (2, 1):
         for _ in range(_PASSES):
             levels = _box(levels, weights, axis=axis)
@@ -50,17 +50,19 @@ def _box_weights(radius: Float[Array, ""], *, reach: int) -> Int[Array, "taps"]:
 
 
 def _box(
-    levels: Int[Array, "channels height width"], weights: Int[Array, "taps"], *, axis: int
-) -> Int[Array, "channels height width"]:
+    levels: UInt8[Array, "channels height width"], weights: Int[Array, "taps"], *, axis: int
+) -> UInt8[Array, "channels height width"]:
     """One pass along one axis. The sum needs all 32 bits unsigned, hence the logical shift."""
     reach, length = weights.shape[0] - 1, levels.shape[axis]
     margin = [(reach, reach) if i == axis else (0, 0) for i in range(levels.ndim)]
-    padded = jnp.pad(levels, margin, mode="edge")
+    # Without the barrier the compiler merges the passes and makes each of them many times over.
+    padded = jax.lax.optimization_barrier(jnp.pad(levels, margin, mode="edge"))
 
-    def shifted(offset: int) -> Array:
-        return jax.lax.slice_in_dim(padded, reach + offset, reach + offset + length, axis=axis)
+    def shifted(offset: int) -> Int[Array, "channels height width"]:
+        window = jax.lax.slice_in_dim(padded, reach + offset, reach + offset + length, axis=axis)
+        return window.astype(jnp.int32)
 
-    total = weights[0] * levels + (_ONE >> 1)
+    total = weights[0] * shifted(0) + (_ONE >> 1)
     for distance in range(1, reach + 1):
         total = total + weights[distance] * (shifted(-distance) + shifted(distance))
-    return jax.lax.shift_right_logical(total, jnp.full_like(total, 24))
+    return jax.lax.shift_right_logical(total, jnp.full_like(total, 24)).astype(jnp.uint8)

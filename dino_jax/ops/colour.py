@@ -113,7 +113,8 @@ def _floor_of_255_times(fraction: Array) -> Array:
 def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
     """Hue, saturation and value 0..255, each truncated as Pillow does."""
     red, green, blue = image
-    high, low = image.max(0), image.min(0)
+    high = jnp.maximum(jnp.maximum(red, green), blue)
+    low = jnp.minimum(jnp.minimum(red, green), blue)
     spread = high - low
     middle = red + green + blue - high - low
     inverted = (high - middle) / jnp.maximum(spread, 1.0)

@@ -19,7 +19,7 @@ from dino_jax.config import AugmentConfig, UserError
 from dino_jax.ops import blur, colour
 from dino_jax.ops.colour import Image
 
-_HUE = 3  # brightness, contrast, saturation, hue: their numbers in an order
+_CONTRAST, _SATURATION, _HUE = 1, 2, 3  # the numbers in an order; brightness is 0
 _ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)
 _LEVELS = 256.0  # a threshold that no level reaches
 
@@ -128,10 +128,8 @@ def apply(
     can_solarise: bool = True,
 ) -> Image:
     """Do to one picture of grey levels what was drawn; `can_` False leaves the operation out."""
-    if config.jitter_probability > 0:
-        image = _jitter(image, drawn, with_hue=config.hue > 0)
-    if config.grayscale_probability > 0:
-        image = jnp.where(drawn.greyscale, colour.greyscale(image), image)
+    if config.jitter_probability > 0 or config.grayscale_probability > 0:
+        image = _colour(image, drawn, with_hue=config.hue > 0 and config.jitter_probability > 0)
     if can_blur:
         image = blur.gaussian_blur(image, drawn.radius, max_radius=config.blur_radius[1])
     if can_solarise:
@@ -140,41 +138,48 @@ def apply(
     return image
 
 
-def _jitter(image: Image, drawn: Draw, *, with_hue: bool) -> Image:
-    """The four operations in the drawn order.
+def _colour(image: Image, drawn: Draw, *, with_hue: bool) -> Image:
+    """The jitter's four operations in the drawn order, then greyscale.
 
     Under vmap a branch is paid for on every path: four rounds of four operations. But brightness,
-    contrast and saturation are one blend with three different pictures, and a blend of factor 1
-    changes nothing. So: three blends that may come before the hue, the hue, the dearest, once,
-    and three that may come after.
+    contrast and saturation are one blend with three different pictures, greyscale is a saturation
+    of 0, and a blend of factor 1 changes nothing. So: three blends that may come before the hue,
+    the hue, the dearest, once, and four that may come after.
     """
     place = jnp.argmax(drawn.order == _HUE)
     slots = jnp.arange(3)
-    blends = drawn.order[slots + (slots >= place)]
-    factors = jnp.where(drawn.jitter, drawn.factors[blends], 1.0)
-    if not with_hue or image.shape[0] != 3:
-        for slot in range(3):
-            image = _blend(image, blends[slot], factors[slot])
-        return image
-    before = jnp.where(slots < place, factors, 1.0)
-    after = jnp.where(slots < place, 1.0, factors)
-    for slot in range(3):
-        image = _blend(image, blends[slot], before[slot])
-    image = jnp.where(drawn.jitter, colour.hue(image, drawn.hue), image)
-    for slot in range(3):
-        image = _blend(image, blends[slot], after[slot])
-    return image
+    operations = drawn.order[slots + (slots >= place)]
+    factors = jnp.where(drawn.jitter, drawn.factors[operations], 1.0)
+    if with_hue and image.shape[0] == 3:
+        image = _blends(image, operations, jnp.where(slots < place, factors, 1.0))
+        image = jnp.where(drawn.jitter, colour.hue(image, drawn.hue), image)
+        factors = jnp.where(slots < place, 1.0, factors)
+    operations = jnp.append(operations, _SATURATION)
+    return _blends(image, operations, jnp.append(factors, jnp.where(drawn.greyscale, 0.0, 1.0)))
+
+
+def _blends(image: Image, operations: Int[Array, "slots"], factors: Float[Array, "slots"]) -> Image:
+    """Blends one after the other, by the numbers of the operations.
+
+    A loop rather than a row of expressions: the compiler would merge these, and compute each
+    picture anew for every use in the next.
+    """
+
+    def step(levels: Array, slot: tuple[Array, Array]) -> tuple[Array, None]:
+        return _blend(levels.astype(jnp.float32), *slot).astype(jnp.uint8), None
+
+    levels, _ = jax.lax.scan(step, image.astype(jnp.uint8), (operations, factors))
+    return levels.astype(jnp.float32)
 
 
 def _blend(image: Image, operation: Int[Array, ""], factor: Float[Array, ""]) -> Image:
-    """Brightness (0), contrast (1) or saturation (2) by the number of the operation."""
+    """Brightness, contrast or saturation, by the number of the operation."""
     grey = colour.luma(image)
-    degenerate = jnp.where(operation == 1, colour.mean_level(grey), 0.0)
+    degenerate = jnp.where(operation == _CONTRAST, colour.mean_level(grey), 0.0)[None, None]
     if image.shape[0] == 3:
-        degenerate = jnp.where(operation == 2, grey, degenerate)
+        degenerate = jnp.where(operation == _SATURATION, grey, degenerate)
     else:
-        factor = jnp.where(operation == 2, 1.0, factor)
-        degenerate = degenerate[None, None]
+        factor = jnp.where(operation == _SATURATION, 1.0, factor)
     return colour.blend(degenerate[None], image, factor)
 
 
