@@ -1,0 +1,64 @@
+"""What is measured while a run trains, chosen by what its images have to offer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from dino_jax.config import Config
+from dino_jax.data.source import Source
+from dino_jax.evals.features import Extractor, FeatureFunction, normaliser
+from dino_jax.evals.knn import KnnEvaluator
+from dino_jax.evals.progress import ProgressEvaluator, held_out_views, plain_images
+from dino_jax.models.build import Model
+from dino_jax.types import Evaluator, Params
+
+
+class Suite:
+    """Several evaluators as one; their figures are merged."""
+
+    def __init__(self, *evaluators: Evaluator) -> None:
+        """Take the evaluators in the order their figures are to appear in."""
+        self._evaluators = evaluators
+
+    def __call__(self, params: Params, *, final: bool) -> Mapping[str, Any]:
+        """Score one network by all of them."""
+        figures: dict[str, Any] = {}
+        for evaluator in self._evaluators:
+            figures |= evaluator(params, final=final)
+        return figures
+
+
+def cls_features(model: Model) -> FeatureFunction:
+    """The feature every evaluation reads: the CLS token after the final norm, (batch, width)."""
+
+    def features(params: Params, images: Array) -> Array:
+        return model.features(params, images).cls
+
+    return features
+
+
+def progress_suite(
+    model: Model, config: Config, train: Source, held_out: Source, *, mesh: Mesh | None
+) -> Evaluator:
+    """View retrieval and effective rank always; k-NN where both sets have the same labels."""
+    features, size = cls_features(model), config.crops.global_size
+    normalise = normaliser(config.data.mean, config.data.std)
+    extractor = Extractor(features, normalise, mesh=mesh)
+    views = held_out_views(
+        held_out,
+        number=config.eval.retrieval_images,
+        crops=config.crops,
+        augment=config.augment,
+        mean=config.data.mean,
+        std=config.data.std,
+    )
+    plain = plain_images(
+        held_out, number=config.eval.retrieval_images, size=size, resize=config.eval.resize
+    )
+    progress = ProgressEvaluator(features, views, plain, extractor, mesh=mesh)
+    if train.labels is None or held_out.labels is None:
+        return progress
+    knn = KnnEvaluator(extractor, train, held_out, size=size, config=config.eval)
+    return Suite(knn, progress)
