@@ -2,17 +2,18 @@
 
     --config=configs/vit_s16.py --workdir=DIR --config.data.train=folder:/photos --config.epochs=20
 
-ml-collections' `config_flags` reads the file and applies the overrides. What it does not do is
-done here, before: names and types are checked against the tree, with the nearest name suggested,
-`None` is accepted where a field is optional, and tuples are checked element by element.
+ml-collections' `config_flags` applies the overrides to the tree that the file returns. What it does
+not do is done here, before: names and types are checked against the tree, with the nearest name
+suggested, `None` is accepted where a field is optional, and tuples are checked element by element.
 """
 
+import importlib.util
 import pathlib
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import config_flags
@@ -42,7 +43,7 @@ class Parsed(NamedTuple):
     flags: RunFlags
 
 
-def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], None] | None = None) -> Parsed:
+def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], Any] | None = None) -> Parsed:
     """Read a command line (`argv[0]` is the program) into a `Config` and a folder.
 
     `define` may add flags of a command's own. Marks absl's flags as parsed, which grain's worker
@@ -142,22 +143,29 @@ def _neighbours(path: pathlib.Path) -> str:
 
 
 def _load(file: str) -> Config:
-    """The config of a file, without overrides; whatever goes wrong in the file is one line."""
-    values = flags.FlagValues()
-    command = ["", f"--config={file}"]
+    """The config of a file, without overrides; whatever goes wrong in the file is one line.
+
+    Not by `DEFINE_config_file`, which in ml_collections 1.1 loads by a method of importlib that
+    is going away, and lets a second file see the names of the first.
+    """
+    spec = importlib.util.spec_from_file_location("dino_jax_config_file", file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"config file {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
     try:
-        config_flags.DEFINE_config_file(
-            "config", flag_values=values, lock_config=False, sys_argv=command
-        )
-        values(command)
-        config = values.config
-        getattr(config, "seed", None)  # a file that cannot be read shows itself only now
-    except Exception as error:  # a config file is the user's code: it may raise anything
-        _blame(file, error)
-    try:
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise UserError("it has no function get_config()")
+        config = module.get_config()
         check_types(config)
     except UserError as error:
         raise UserError(f"config file {file}: {error}") from error
+    except SyntaxError as error:
+        raise UserError(f"config file {file}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:  # a config file is the user's code: it may raise anything
+        at = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+        where = f"config file {file}, line {at[-1]}" if at else f"config file {file}"
+        raise UserError(f"{where}: {type(error).__name__}: {_one_line(error)}") from error
     return config
 
 
@@ -182,26 +190,6 @@ def _apply(
         set_value(values.config, "data.val", None)  # the recipe's held-out images are of other data
     check_types(values.config)
     return values.config
-
-
-def _blame(file: str, error: BaseException) -> NoReturn:
-    """Turn what a config file raised into one line that names its line."""
-    cause = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if isinstance(cause, AttributeError) and "has no attribute 'get_config'" in str(cause):
-        raise UserError(f"config file {file} has no function get_config()") from error
-    if isinstance(cause, SyntaxError):
-        raise UserError(f"config file {file}, line {cause.lineno}: {cause.msg}") from error
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(cause.__traceback__)
-        if pathlib.Path(frame.filename).resolve() == pathlib.Path(file).resolve()
-    ]
-    if not lines:
-        raise UserError(_one_line(error)) from error
-    where = f"config file {file}, line {lines[-1]}"
-    raise UserError(f"{where}: {type(cause).__name__}: {_one_line(cause)}") from error
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """What is picked from the number and the size of the images where a field holds `AUTO`.
 
 The sizes of the head and the ends of the schedules by the size of the data set follow the
-published defaults of lightly-train's DINO (its documentation), the only ones known for small
-data; the rest is ours. An explicit value always wins, and the picks after it follow it.
+published defaults of lightly-train's DINO, the only ones known for small data; the rest is ours.
+An explicit value always wins, and the picks after it follow it.
 """
 
 import math
