@@ -1,0 +1,66 @@
+"""The schedules of the original: float64 to 1e-12, what a step evaluates to 1e-6."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dino_jax.ops import schedules
+from tests.golden import arrays
+
+# lr | wd | mom / base _ final _ ep epochs _ n steps an epoch [_ wu warm-up epochs] [_ sw its start]
+NAME = re.compile(
+    r"(?:lr|wd|mom)/(?P<base>[^_]+)_(?P<final>[^_]+)_ep(?P<epochs>\d+)_n(?P<length>\d+)"
+    r"(?:_wu(?P<warmup>\d+))?(?:_sw(?P<start>.+))?"
+)
+
+
+def arguments(name):
+    """What a schedule of the golden file was made with, by its name."""
+    found = NAME.fullmatch(name)
+    assert found, name
+    length = int(found["length"])
+    lengths = {
+        "steps": int(found["epochs"]) * length,
+        "warmup_steps": int(found["warmup"] or 0) * length,
+        "start": float(found["start"] or 0),
+    }
+    return (float(found["base"]), float(found["final"])), lengths
+
+
+def check(ours, golden, bound):
+    assert ours.shape == golden.shape
+    scale = np.where(golden == 0, 1.0, np.abs(golden))
+    assert np.max(np.abs(np.asarray(ours, np.float64) - golden) / scale) <= bound
+
+
+def test_values_and_in_graph_function():
+    stored = arrays("e_schedules.npz")
+    assert len(stored) >= 4
+    for name, golden in stored.items():
+        ends, lengths = arguments(name)
+        check(schedules.cosine_values(*ends, **lengths), golden, 1e-12)
+        in_graph = jax.jit(schedules.cosine(*ends, **lengths))
+        check(np.array([in_graph(step) for step in range(len(golden))]), golden, 1e-6)
+
+
+def test_one_minus_momentum():
+    """1 - m of the stored array keeps about thirteen digits of 0.004: enough for 1e-9 here."""
+    for name, golden in arrays("e_schedules.npz").items():
+        if name.startswith("mom/"):
+            ends, lengths = arguments(name)
+            ours = schedules.one_minus_momentum_values(*ends, steps=lengths["steps"])
+            check(ours, 1 - golden, 1e-9)
+            in_graph = schedules.one_minus_momentum(*ends, steps=lengths["steps"])
+            check(np.asarray(in_graph(jnp.arange(lengths["steps"]))), 1 - golden, 1e-6)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd", "lars"])
+def test_schedules_of_the_golden_runs(optimiser):
+    """Weight decay and momentum of the six steps of which the golden runs take five."""
+    golden = arrays(f"e_train_{optimiser}_nll0.npz")
+    check(schedules.cosine_values(0.04, 0.4, steps=6), golden["wd"], 1e-12)
+    check(schedules.cosine_values(0.9, 1.0, steps=6), golden["mom"], 1e-12)
+    check(schedules.one_minus_momentum_values(0.9, steps=6), 1 - golden["mom"], 1e-12)
