@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
-Images = Float[np.ndarray, "n h w c"]
+Images = UInt8[np.ndarray, "n h w c"]
 Described = Float[np.ndarray, "n d"]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's greyscale
@@ -47,7 +47,7 @@ def equalised_histogram(images: Images) -> Described:
     """
     from skimage import exposure
 
-    levels = [exposure.equalize_adapthist(np.clip(each, 0, 1)) for each in _grey(images)]
+    levels = [exposure.equalize_adapthist(each) for each in _grey(images)]
     return _histograms(np.stack(levels), _GREY_BINS)
 
 
@@ -63,7 +63,7 @@ def stretched_histogram(images: Images) -> Described:
 
 def colour_histogram(images: Images) -> Described:
     """Joint histogram of all channels, six levels each."""
-    levels = np.clip((images * _COLOUR_LEVELS).astype(np.int64), 0, _COLOUR_LEVELS - 1)
+    levels = images.astype(np.int64) * _COLOUR_LEVELS // 256
     channels = min(images.shape[-1], 3)
     weights = _COLOUR_LEVELS ** np.arange(channels)
     codes = (levels[..., :channels] * weights).sum(axis=-1).reshape(len(images), -1)
@@ -114,12 +114,14 @@ def _histograms(levels: Float[np.ndarray, "n h w"], bins: int) -> Described:
     return np.sqrt([np.bincount(each, minlength=bins) for each in codes]).astype(np.float32)
 
 
-def _at_most(images: Images, side: int) -> Images:
+def _at_most(images: Images, side: int) -> Float[np.ndarray, "n h w c"]:
+    """Values 0 to 1, the longer side no longer than `side` pixels."""
+    values = images.astype(np.float32) / 255
     longest = max(images.shape[1:3])
     if longest <= side:
-        return images
+        return values
     from skimage.transform import resize
 
     shape = [max(1, round(side * length / longest)) for length in images.shape[1:3]]
-    small = [resize(each, shape, order=3, anti_aliasing=True) for each in images]
-    return np.stack(small).astype(np.float32)
+    small = [resize(each, shape, order=3, anti_aliasing=True) for each in values]
+    return np.clip(np.stack(small), 0, 1).astype(np.float32)

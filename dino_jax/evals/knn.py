@@ -1,5 +1,6 @@
 """Weighted k-NN on a held-out set, for the training loop and for a trained network."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,8 +9,10 @@ from jaxtyping import Int
 from dino_jax.config import EvalConfig, UserError
 from dino_jax.data.evaluation import EvalBatch, eval_batches
 from dino_jax.data.source import Source
+from dino_jax.evals.descriptors import Descriptor
 from dino_jax.evals.features import Extractor
 from dino_jax.evals.images import HeldOut, split
+from dino_jax.evals.table import best
 from dino_jax.ops import neighbours, scores
 from dino_jax.types import Params
 
@@ -22,6 +25,8 @@ class KnnEvaluator:
     `knn_top1` and `knn_top5` are percentages. Features are those of the CLS token after the final
     norm, scaled to length one; bank and queries are resized and cut, never augmented.
     """
+
+    columns = {"knn_top1": "k-NN top-1", "knn_top5": "k-NN top-5"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -47,10 +52,38 @@ class KnnEvaluator:
         if [len(part) for part in some] == [len(part) for part in every]:
             self._every = self._some
 
+    @property
+    def note(self) -> str:
+        """Which images are bank and queries in the final evaluation."""
+        bank, queries = self._every if self._config.final_full else self._some
+        return (
+            f"k-NN: weighted {self._config.knn_k}-NN of {len(queries.index)} held-out images among "
+            f"{len(bank.index)} training images."
+        )
+
     def __call__(self, params: Params, *, final: bool) -> dict[str, float]:
         """Score one network; the final evaluation uses every image if the config says so."""
+        return self._scored(lambda images: self._extractor(params, images), final=final)
+
+    def of_network(self, params: Params) -> dict[str, float]:
+        """Score a network as the final evaluation does."""
+        return self(params, final=True)
+
+    def of_descriptor(self, descriptor: Descriptor) -> dict[str, float]:
+        """Score a description without weights on the same split: its best variant."""
+        return best(
+            self._scored(functools.partial(_described, describe), final=True)
+            for describe in descriptor.variants
+        )
+
+    def chance(self) -> dict[str, float]:
+        """What guessing scores."""
+        classes = len(np.unique(self._query_labels))
+        return {"knn_top1": 100 / classes, "knn_top5": min(100.0, 500 / classes)}
+
+    def _scored(self, extract: Callable[[HeldOut], np.ndarray], *, final: bool) -> dict[str, float]:
         bank, queries = self._every if final and self._config.final_full else self._some
-        features = self._extractor(params, bank), self._extractor(params, queries)
+        features = extract(bank), extract(queries)
         votes = neighbours.knn_votes(
             features[1],
             features[0],
@@ -86,6 +119,10 @@ def shared_labels(
     number = {name: index for index, name in enumerate(bank.class_names)}
     renumbered = np.array([number[name] for name in queries.class_names], np.int64)
     return np.asarray(bank.labels), renumbered[queries.labels]
+
+
+def _described(describe: Callable[[np.ndarray], np.ndarray], images: HeldOut) -> np.ndarray:
+    return np.concatenate([describe(batch["images"]) for batch in images])
 
 
 def _opener(

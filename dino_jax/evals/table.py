@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Table:
 
     def _footer(self, mark: str) -> list[str]:
         return ["", *(mark + note for note in self.notes)] if self.notes else []
+
+
+def best(figures: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The highest of several figures, measure by measure."""
+    first, *others = figures
+    return {name: max([first[name], *(other[name] for other in others)]) for name in first}
 
 
 def _figure(value: float) -> str:
