@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .ppm .pgm .pnm .jp2 .avif".split()
@@ -46,9 +46,12 @@ def decode(content: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
             return _decode_opened(image, channels)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        reason = "its content is no image that Pillow knows" if content else "it is empty"
+        raise UnreadableImageError(reason) from error
     except Exception as error:  # a damaged file makes decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError(reason.replace("<_io.BytesIO object", "<this file")) from error
+        raise UnreadableImageError(reason) from error
 
 
 def _decode_opened(image: Image.Image, channels: int) -> UInt8[np.ndarray, "h w c"]:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grain
 import numpy as np
@@ -91,7 +91,7 @@ class TrainIterator(Iterator[Batch]):
         """Stop threads and worker processes and release their shared memory."""
         self._iterator.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TrainIterator":
         """Enter a block at whose end the iterator is closed."""
         return self
 

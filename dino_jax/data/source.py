@@ -101,7 +101,7 @@ def classes_of_paths(
     """
     folders = [path.split("/")[:-1] for path in paths]
     shared = _shared_depth(folders)
-    if any(len(folder) != shared + 1 for folder in folders):
+    if not folders or any(len(folder) != shared + 1 for folder in folders):
         return (), None
     names = sorted({folder[-1] for folder in folders})
     numbers = {name: number for number, name in enumerate(names)}
