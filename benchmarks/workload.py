@@ -84,7 +84,7 @@ def workload(name: str, batch: int, *, locals_: int = 8, toy: bool = False) -> W
 
 
 def synthetic_batch(work: Workload, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random uint8 crops in the pipeline's form: `views` (B, 2, H, W, 3), `locals` (B, L, h, w, 3)."""
+    """Random uint8 crops: `views` (B, 2, H, W, 3), `locals` (B, L, h, w, 3)."""
     random = np.random.default_rng(seed)
     batch, size, local = work.batch, work.image, work.local
     return {
