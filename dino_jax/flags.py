@@ -106,7 +106,6 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             text = "true"
         elif text is None and (not rest or rest[0].startswith("--")):
             raise UserError(f"--config.{path} has no value: expected --config.{path}=VALUE")
-        overrides.pop(path, None)
         overrides[path] = from_text(path, rest.pop(0) if text is None else text)
     return others, overrides
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dino_jax.config.auto import AUTO_FIELDS
 from dino_jax.config.fields import from_dict, get, set_value, to_dict
-from dino_jax.config.kinds import IDENTITY, OPERATIONAL, SCHEDULE, compare
+from dino_jax.config.kinds import IDENTITY, SCHEDULE, compare
 from dino_jax.config.resolve import Resolved
 from dino_jax.config.tree import Config, UserError
 
@@ -89,9 +89,11 @@ def check_resume(record: Record, resolved: Resolved, *, force_schedule: bool = F
     Raises:
         UserError: every changed field, old -> new, and what to do.
     """
-    changes = [c for c in compare(record.resolved, resolved.config) if c.kind != OPERATIONAL]
+    changes = compare(record.resolved, resolved.config)
     identity = [str(change) for change in changes if change.kind == IDENTITY]
     if record.examples != resolved.examples:
+        # images are held out of data.train where data.val is None, so it may be the cause
+        identity += [str(change) for change in changes if change.path == "data.val"]
         identity.append(f"number of images: {record.examples} -> {resolved.examples}")
     if identity:
         raise UserError(

@@ -89,7 +89,7 @@ class DataConfig:
 
     # embedded:photos[:SPLIT] | folder:PATH | tar:PATH | tfds:NAME[:SPLIT] | arrayrecord:PATTERN
     train: str = "embedded:photos"
-    val: str | None = None  # the same; left None where data.train is given without it
+    val: str | None = None  # the same; None: held out of data.train
     workers: int = 0  # processes; 0: threads in this process
     threads: int | None = None  # of each process; None: as many as there are cores
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # one a channel

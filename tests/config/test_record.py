@@ -121,8 +121,10 @@ def test_identity_is_refused_even_by_force(tmp_path: pathlib.Path) -> None:
     assert "seed: 0 -> 1; model.patch_size: 16 -> 8" in str(error.value)
     assert "choose another --workdir" in str(error.value)
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="number of images: 50000 -> 49999"):
+    with pytest.raises(UserError, match=r"\(number of images: 50000 -> 49999\)"):
         resume(record, examples=49_999)
+    with pytest.raises(UserError, match="data.val: tfds:imagenet2012:validation -> None; number"):
+        resume(record, "data.val=None", examples=49_500)
 
 
 @pytest.mark.parametrize(
