@@ -123,7 +123,7 @@ def test_identity_is_refused_even_by_force(tmp_path: pathlib.Path) -> None:
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"\(number of images: 50000 -> 49999\)"):
         resume(record, examples=49_999)
-    with pytest.raises(UserError, match="data.val: tfds:imagenet2012:validation -> None; number"):
+    with pytest.raises(UserError, match=r"data\.val: tfds:imagenet2012:validation -> None; number"):
         resume(record, "data.val=None", examples=49_500)
 
 
