@@ -44,7 +44,7 @@ def augment(crop: Crop, random: np.random.Generator, *, view: int, config: Augme
 
 
 def draw(random: np.random.Generator, *, view: int, config: AugmentConfig) -> Draw:
-    """Every random decision about one crop; always eleven uniforms, whatever the config."""
+    """Every random decision about one crop; always ten uniforms, whatever the config."""
     kind = min(view, 2)
     u = [float(value) for value in random.random(10)]
 

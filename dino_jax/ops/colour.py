@@ -28,7 +28,7 @@ def luma(image: Image) -> Float[Array, "height width"]:
     if channels == 3:
         red, green, blue = (weight * plane for weight, plane in zip(_LUMA, image, strict=True))
         return jnp.floor((red + green + blue + 32768.0) / 65536.0)
-    return image[0] if channels == 1 else jnp.floor(image.mean(0) + 0.5)
+    return image[0] if channels == 1 else _mean(image.astype(jnp.int32).sum(0), channels)
 
 
 def mean_level(grey: Float[Array, "height width"]) -> Float[Array, ""]:
@@ -36,8 +36,12 @@ def mean_level(grey: Float[Array, "height width"]) -> Float[Array, ""]:
 
     The sum is taken in int32, which is exact up to 4 million pixels and on every device.
     """
-    total = 2 * grey.astype(jnp.int32).sum() + grey.size
-    return (total // (2 * grey.size)).astype(jnp.float32)
+    return _mean(grey.astype(jnp.int32).sum(), grey.size)
+
+
+def _mean(total: Array, count: int) -> Array:
+    """total / count in whole levels, half up, by integers: no device may round it otherwise."""
+    return ((2 * total + count) // (2 * count)).astype(jnp.float32)
 
 
 def blend(

@@ -94,28 +94,33 @@ def draw(
 ) -> Draw:
     """Every random decision about one crop, each from the key and its purpose alone."""
 
-    def unit(purpose: Purpose) -> Float[Array, ""]:
+    def unit(purpose: Int[Array, ""]) -> Float[Array, ""]:
         return jax.random.uniform(jax.random.fold_in(key, purpose))
 
-    def between(purpose: Purpose, low: float, high: float) -> Float[Array, ""]:
-        return low + (high - low) * unit(purpose)
+    # A loop, for the compiler would inline the generator at every use of what it gives.
+    units = jax.lax.map(unit, jnp.arange(len(Purpose)))
 
-    spreads = (config.brightness, config.contrast, config.saturation)
-    purposes = (Purpose.BRIGHTNESS, Purpose.CONTRAST, Purpose.SATURATION)
-    factors = [
-        between(purpose, max(0.0, 1.0 - spread), 1.0 + spread)
-        for purpose, spread in zip(purposes, spreads, strict=True)
-    ]
-    order = jax.random.randint(jax.random.fold_in(key, Purpose.ORDER), (), 0, len(_ORDERS))
+    def between(purpose: Purpose, low: float, high: float) -> Float[Array, ""]:
+        return low + (high - low) * units[purpose]
+
+    def factor(purpose: Purpose, spread: float) -> Float[Array, ""]:
+        return between(purpose, max(0.0, 1.0 - spread), 1.0 + spread)
+
+    factors = (
+        factor(Purpose.BRIGHTNESS, config.brightness),
+        factor(Purpose.CONTRAST, config.contrast),
+        factor(Purpose.SATURATION, config.saturation),
+    )
+    order = (units[Purpose.ORDER] * len(_ORDERS)).astype(jnp.int32)
     radius = between(Purpose.RADIUS, *config.blur_radius)
     return Draw(
-        jitter=unit(Purpose.JITTER) < config.jitter_probability,
+        jitter=units[Purpose.JITTER] < config.jitter_probability,
         factors=jnp.stack(factors),
         hue=between(Purpose.HUE, -config.hue, config.hue),
         order=jnp.asarray(_ORDERS)[order],
-        greyscale=unit(Purpose.GREYSCALE) < config.grayscale_probability,
-        radius=jnp.where(unit(Purpose.BLUR) < blur_probability, radius, 0.0),
-        solarise=unit(Purpose.SOLARISE) < solarise_probability,
+        greyscale=units[Purpose.GREYSCALE] < config.grayscale_probability,
+        radius=jnp.where(units[Purpose.BLUR] < blur_probability, radius, 0.0),
+        solarise=units[Purpose.SOLARISE] < solarise_probability,
     )
 
 
