@@ -131,8 +131,8 @@ def test_epochs_start_where_the_floor_changes(epochs, steps):
 def test_epochs_may_be_a_fraction():
     assert schedules.epoch_starts(epochs=2.5, steps=10).tolist() == [0, 4, 8]
     assert schedules.epoch_starts(epochs=0.1, steps=10).tolist() == [0]
-    # 0.3 / 0.1 is 2.9999999999999996 in floats: the epoch is reckoned in fractions.
-    assert schedules.epoch_starts(epochs=1.1, steps=33).tolist() == [0, 30]
+    # The float 1.9 lies below 19/10; taken as it is, epoch 1 would start a step late.
+    assert schedules.epoch_starts(epochs=1.9, steps=19).tolist() == [0, 10]
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 2, 5])

@@ -80,6 +80,15 @@ def test_closed_form_for_a_student_that_stands_still():
         np.testing.assert_allclose(value, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("fraction", [1e-7, 0.004, 0.3, 0.7])
+def test_a_teacher_that_equals_the_student_stays_there(fraction):
+    """To the bit: with two weights rounded on their own it would drift a little every step."""
+    student = {"w": jnp.asarray(np.random.default_rng(0).normal(size=1000), jnp.float32)}
+    rule = momentum_teacher(constant(fraction))
+    _, moved = rule.update({"w": jnp.zeros(1000)}, rule.init(student), student, step=0)
+    assert equal(moved, student)
+
+
 def test_the_last_steps_of_a_long_run_still_move_it():
     """1 - m is below float32's resolution around 1 there; taken as m, it would be rounded away."""
     steps = 800 * 1251
