@@ -1,0 +1,197 @@
+"""Train our step at the setting of a stored run of the original, and compare the curves.
+
+    python -m benchmarks.curve --data=FOLDER --golden=FOLDER [--seeds=0,1,2] [--out=FILE]
+    python -m benchmarks.curve --data=FOLDER --against=FILE --blur [--out=FILE]
+
+`--data` holds `cifar10_train.tar.gz` and `cifar10_test.tar.gz`; `--golden` `curve_fast.json`.
+`--against` takes a curve that `benchmarks.original` wrote instead of the stored one. Each seed
+draws its own initial weights, order and augmentation; float32 at the highest matmul precision
+whatever the device. Prints a JSON line with `ratio`, seconds a step of the original's run over
+ours (a comparison only where both ran on one machine), and writes the curves.
+"""
+
+import argparse
+import dataclasses
+import datetime as dt
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+
+from benchmarks.curve_setting import Setting, verdict
+from benchmarks.ours import device_batch, trainer
+from dino_jax.config import Config
+from dino_jax.data.pipeline import train_iterator
+from dino_jax.data.source import Source
+from dino_jax.data.sources import open_source
+from dino_jax.evals.features import Extractor, normaliser
+from dino_jax.evals.knn import KnnEvaluator
+
+KEPT = ("loss", "teacher_entropy", "teacher_marginal_entropy", "kl")
+
+
+def config_of(setting: Setting, *, seed: int, blur: bool) -> Config:
+    """Our configuration of the setting."""
+    config = Config(
+        seed=seed,
+        batch_size=setting.batch,
+        epochs=setting.epochs,
+        steps=setting.steps,
+        precision="float32",
+    )
+    config.model.arch, config.model.patch_size = "vit_tiny", setting.patch
+    config.model.width, config.model.depth = setting.width, setting.depth
+    config.model.heads, config.model.drop_path = setting.heads, 0.0
+    config.head.prototypes, config.head.hidden = setting.prototypes, setting.hidden
+    config.crops.global_size, config.crops.local_size = setting.image, setting.local
+    config.crops.global_scale, config.crops.local_scale = setting.global_scale, setting.local_scale
+    config.crops.local_number = setting.locals_
+    if not blur:
+        config.augment.blur_probability = (0.0, 0.0, 0.0)
+    config.optim.learning_rate = setting.learning_rate * 256 / setting.batch
+    config.optim.min_learning_rate = setting.min_learning_rate
+    config.optim.warmup_epochs = setting.warmup_epochs
+    config.optim.weight_decay = setting.weight_decay
+    config.optim.weight_decay_end = setting.weight_decay_end
+    config.optim.clip = setting.clip
+    config.optim.freeze_last_layer_epochs = setting.freeze_epochs
+    config.teacher.momentum = setting.momentum
+    config.teacher.temperature = setting.temperature
+    config.teacher.warmup_temperature = setting.temperature
+    config.eval.resize, config.eval.knn_k = setting.image, setting.neighbours
+    config.eval.knn_bank, config.eval.knn_queries = setting.bank, setting.queries
+    config.eval.final_full = False
+    return config
+
+
+def run(setting: Setting, train: Source, test: Source, *, seed: int, blur: bool) -> dict[str, Any]:
+    """One seed: the figures of every step, k-NN at both ends, and the times."""
+    built = trainer(config_of(setting, seed=seed, blur=blur), examples=len(train))
+    config, state = built.resolved.config, built.start()
+    evaluate = KnnEvaluator(
+        Extractor(
+            lambda params, images: built.method.teacher.features(params, images).cls,
+            normaliser(config.data.mean, config.data.std),
+        ),
+        train,
+        test,
+        size=setting.image,
+        config=config.eval,
+    )
+    knn = {"start": evaluate(state.teacher, final=False)["knn_top1"]}
+    batches = train_iterator(
+        train,
+        config.crops,
+        config.data,
+        seed=seed,
+        batch_size=setting.batch,
+        start_step=0,
+        stop_step=setting.steps,
+    )
+    metrics, times = [], [time.perf_counter()]
+    try:
+        for batch in batches:
+            state, found = built.step(state, device_batch(batch))
+            metrics.append({name: found[name] for name in KEPT})
+            if len(metrics) % 20 == 1:
+                jax.block_until_ready(found)
+                times.append(time.perf_counter())
+    finally:
+        batches.close()
+    fetched = jax.device_get(metrics)
+    train_s = time.perf_counter() - times[1]  # from the end of the first step: compiled by then
+    knn["teacher"] = evaluate(state.teacher, final=True)["knn_top1"]
+    knn["student"] = evaluate(state.student, final=True)["knn_top1"]
+    return {
+        "seed": seed,
+        "knn": {name: round(score, 2) for name, score in knn.items()},
+        "first_step_s": round(times[1] - times[0], 2),
+        "train_s": round(train_s, 2),
+        "step_s": round(train_s / max(setting.steps - 1, 1), 5),
+        **{name: [round(float(each[name]), 6) for each in fetched] for name in KEPT},
+    }
+
+
+def reference_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The original's losses, final k-NN of its teacher, and seconds a step."""
+    if options.against:
+        stored = json.loads(options.against.read_text())
+        return {key: stored[key] for key in ("loss", "knn", "step_s")} | {"machine": stored["cpu"]}
+    stored = json.loads((options.golden / "curve_fast.json").read_text())
+    teacher = [found for found in stored["evals"] if found["net"] == "teacher"]
+    return {
+        "loss": [step["loss"] for step in stored["steps"]],
+        "knn": {"start": teacher[0]["knn20_top1"], "teacher": teacher[-1]["knn20_top1"]},
+        "step_s": stored["median_step_s"],
+        "machine": None,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run every seed, compare, print and write; 1 if a bound is broken."""
+    options = parse(arguments)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    setting = dataclasses.replace(Setting(), **json.loads(options.setting))
+    train, test = (
+        open_source(f"tar:{options.data / f'cifar10_{part}.tar.gz'}") for part in ("train", "test")
+    )
+    reference = reference_of(options)
+    runs = []
+    for seed in map(int, options.seeds.split(",")):
+        runs.append(run(setting, train, test, seed=seed, blur=options.blur))
+        brief = {name: value for name, value in runs[-1].items() if name not in KEPT}
+        print(json.dumps({"benchmark": "curve", **brief}), file=sys.stderr, flush=True)
+    found = verdict(runs, reference["loss"][: setting.steps], reference["knn"]["teacher"])
+    report = {
+        "benchmark": "curve",
+        "command": "python -m benchmarks.curve " + " ".join(arguments or sys.argv[1:]),
+        "commit": options.commit or _commit(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "device": jax.devices()[0].device_kind,
+        "cpu": platform.processor() or platform.machine(),
+        "versions": {"jax": jax.__version__, "python": platform.python_version()},
+        "blur": options.blur,
+        "setting": dataclasses.asdict(setting),
+        "ratio": round(reference["step_s"] / min(each["step_s"] for each in runs), 3),
+        "original": {name: reference[name] for name in ("knn", "step_s", "machine")},
+        "holds": found.holds,
+        **dataclasses.asdict(found),
+        "runs": runs,
+    }
+    shown = {name: value for name, value in report.items() if name not in ("runs", "setting")}
+    print(json.dumps(shown), flush=True)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(report) + "\n")
+    return 0 if found.holds else 1
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--golden", type=pathlib.Path)
+    source.add_argument("--against", type=pathlib.Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--blur", action="store_true", help="the full augmentation")
+    parser.add_argument("--setting", default="{}", help="JSON of fields that differ, for a trial")
+    parser.add_argument("--commit", help="where the checkout has no history")
+    parser.add_argument("--out", type=pathlib.Path)
+    return parser.parse_args(arguments)
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
