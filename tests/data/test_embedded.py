@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.data.embedded import GAP, TRAIN_WINDOWS, VAL_WINDOWS, EmbeddedSource, cells
+from dino_jax.data.embedded import TRAIN_WINDOWS, VAL_WINDOWS, EmbeddedSource, cells
 from dino_jax.data.sources import open_source
 
+GAP = 8  # pixels that neither split sees
 Rectangle = tuple[int, int, int, int]
 
 
