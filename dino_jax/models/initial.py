@@ -81,6 +81,7 @@ def _values(key: Key[Array, ""], leaves: tuple[_Declared, ...]) -> Params:
 
     `normal` is Normal(0, 0.02). The reference truncates it at an absolute 2, a hundred standard
     deviations, which no draw reaches; truncating at two deviations would leave one of 0.0176.
+    (Its float32 draws hit −infinity, clamped to −2, once in 2²⁴: an accident not repeated here.)
     `torch_uniform` is U(±1/sqrt(fan_in)), PyTorch's default for linear layers and convolutions.
     """
     # The barriers keep XLA from drawing everything again inside the kernel of each parameter.

@@ -32,17 +32,21 @@ class Features(NamedTuple):
     blocks: tuple[Float[Array, "batch tokens width"], ...] = ()
 
 
+def drop_path_rates(rate: float, depth: int) -> Float[Array, "depth"]:
+    """The probability of dropping a branch, rising linearly from 0 in the first block to `rate`."""
+    return jnp.linspace(0.0, rate, depth)
+
+
 def drop_path_factors(
     keys: Key[Array, "batch"], rate: float, depth: int
 ) -> Float[Array, "depth 2 batch"]:
     """Multipliers of the two residual branches of every block: 0, or 1 / (1 − its rate).
 
-    Rates rise linearly from 0 in the first block to `rate` in the last. Every draw is a function
-    of the sample's own key, hence independent of what else is in the batch.
+    Every draw is a function of the sample's own key, independent of what else is in the batch.
     """
     draws = jax.vmap(lambda key: jax.random.uniform(key, (depth, 2)))(keys).transpose(1, 2, 0)
-    rates = jnp.linspace(0.0, rate, depth)[:, None, None]
-    return jnp.where(draws >= jnp.broadcast_to(rates, draws.shape), 1 / (1 - rates), 0.0)
+    rates = jnp.broadcast_to(drop_path_rates(rate, depth)[:, None, None], draws.shape)
+    return jnp.where(draws >= rates, 1 / (1 - rates), 0.0)
 
 
 class Attention(nn.Module):
