@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Float, UInt8
 
 from dino_jax.config import Config
+from dino_jax.data.evaluation import eval_image
 from dino_jax.data.source import Source
 from dino_jax.evals.features import Extractor, FeatureFunction, normaliser
 from dino_jax.evals.knn import KnnEvaluator
@@ -62,3 +66,22 @@ def progress_suite(
         return progress
     knn = KnnEvaluator(extractor, train, held_out, size=size, config=config.eval)
     return Suite(knn, progress)
+
+
+def held_out_attention(
+    model: Model, params: Params, config: Config, held_out: Source, *, number: int = 6
+) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, "heads h w"]], list[str]]:
+    """The last block's attention from CLS on some held-out images: images, maps, names.
+
+    Images are shown at twice the training size (the positions are interpolated), for finer maps:
+    each map has one value a patch. Evenly spread over the source (reference 1.10, attention).
+    """
+    size = 2 * config.crops.global_size
+    wanted = np.linspace(0, len(held_out) - 1, 2 * number + 1).round().astype(int)[1::2]
+    images = [eval_image(held_out.load(int(i)), size=size, resize=size) for i in wanted]
+    prepared = normaliser(config.data.mean, config.data.std)({"images": jnp.asarray(images)})
+    found = jax.jit(lambda params, x: model.features(params, x, attention=True))(params, prepared)
+    side = size // model.patch_size
+    attention = np.asarray(found.attention)[:, :, 0, 1:]
+    maps = attention.reshape(*attention.shape[:2], side, side)
+    return images, list(maps), [held_out.name(int(i)) for i in wanted]

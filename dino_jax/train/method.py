@@ -79,7 +79,7 @@ def build_method(resolved: Resolved) -> Method:
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class CropMaker:
     """Augments the uint8 crops of a batch on the device and draws the keys of drop path.
 

@@ -22,7 +22,6 @@ class Records:
         rewritten.write_text("".join(_line(entry) for entry in kept))
         rewritten.replace(self._path)
         self._file = self._path.open("a")
-        self._summary_path = workdir / "summary.json"
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_at + 1)
 
     def write(self, entry: Mapping[str, Any]) -> None:
@@ -33,16 +32,18 @@ class Records:
             if isinstance(value, (int, float)) and name not in ("step", "epoch"):
                 self._board.add_scalar(name, value, entry["step"])
 
-    def summarise(self, figures: Mapping[str, Any]) -> None:
-        """Write the final figures to `summary.json`, whole or not at all."""
-        rewritten = self._summary_path.with_suffix(".json.new")
-        rewritten.write_text(json.dumps(plain(figures), indent=1) + "\n")
-        rewritten.replace(self._summary_path)
-
     def close(self) -> None:
         """Flush and close both."""
         self._file.close()
         self._board.close()
+
+
+def write_summary(workdir: pathlib.Path, figures: Mapping[str, Any]) -> None:
+    """Write the final figures to `summary.json`, whole or not at all."""
+    path = workdir / "summary.json"
+    rewritten = path.with_suffix(".json.new")
+    rewritten.write_text(json.dumps(plain(figures), indent=1) + "\n")
+    rewritten.replace(path)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:

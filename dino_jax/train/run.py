@@ -30,7 +30,7 @@ from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.interrupt import interruptible
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
-from dino_jax.train.records import Records
+from dino_jax.train.records import Records, write_summary
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
@@ -142,9 +142,9 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
     with _batches(run, start) as batches, interruptible() as stop:
         state = loop.run(state, batches, stop=stop)
     checkpoints.close()
-    summary = {**loop.summary(), "seconds": round(time.perf_counter() - began, 1)}
-    records.summarise(summary)
     records.close()
+    summary = {**loop.summary(), "seconds": round(time.perf_counter() - began, 1)}
+    write_summary(run.workdir, summary)
     return Outcome(state, summary, int(state.step) == run.resolved.steps)
 
 
