@@ -1,7 +1,7 @@
 """The table that ends a run: methods without weights, the untrained network, the trained ones."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jax.sharding import Mesh
 
@@ -17,12 +17,12 @@ from dino_jax.evals.table import Row, Table
 from dino_jax.types import Params
 
 
+@runtime_checkable
 class Measure(Protocol):
     """One protocol that any method can be scored by; figures are percentages by name."""
 
     columns: dict[str, str]
 
-    @property
     def note(self) -> str:
         """What a reader of the table must know of it."""
 
@@ -68,7 +68,7 @@ def compare(
         for name, params in networks.items()
     ]
     columns = {name: shown for each in measures for name, shown in each.columns.items()}
-    return Table(title, columns, tuple(rows), (NOTE, *(each.note for each in measures)))
+    return Table(title, columns, tuple(rows), (NOTE, *(each.note() for each in measures)))
 
 
 def baselines(

@@ -103,7 +103,7 @@ def _gradients(images: Images, *, block: int) -> Described:
     return np.stack(found).astype(np.float32)
 
 
-def _grey(images: Images) -> Float[np.ndarray, "n h w"]:
+def _grey(images: Images) -> Float[np.ndarray, "n height width"]:
     small = _at_most(images, _SIDE)
     return small[..., :3] @ _LUMA if small.shape[-1] >= 3 else small[..., 0]
 
@@ -114,7 +114,7 @@ def _histograms(levels: Float[np.ndarray, "n h w"], bins: int) -> Described:
     return np.sqrt([np.bincount(each, minlength=bins) for each in codes]).astype(np.float32)
 
 
-def _at_most(images: Images, side: int) -> Float[np.ndarray, "n h w c"]:
+def _at_most(images: Images, side: int) -> Float[np.ndarray, "n height width c"]:
     """Values 0 to 1, the longer side no longer than `side` pixels."""
     values = images.astype(np.float32) / 255
     longest = max(images.shape[1:3])

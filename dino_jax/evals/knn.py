@@ -52,7 +52,6 @@ class KnnEvaluator:
         if [len(part) for part in some] == [len(part) for part in every]:
             self._every = self._some
 
-    @property
     def note(self) -> str:
         """Which images are bank and queries in the final evaluation."""
         bank, queries = self._every if self._config.final_full else self._some

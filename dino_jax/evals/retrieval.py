@@ -104,12 +104,12 @@ class ViewRetrieval:
         self._views = views
         self._extract = Extractor(features, views.prepare, batch_size=batch_size, mesh=mesh)
 
-    @property
     def note(self) -> str:
         """Among how many images."""
+        number = len(self._views.crops.index)
         return (
-            f"View retrieval: is the nearest of {len(self._views.crops.index)} views the other view "
-            "of the same held-out image, under the augmentation of training, with fixed draws. "
+            f"View retrieval: is the nearest of {number} views the other view of the same "
+            "held-out image, under the augmentation of training, with fixed draws. "
             "Methods without weights: also less their mean, if better."
         )
 

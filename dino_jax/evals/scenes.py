@@ -62,7 +62,6 @@ class SceneIdentity:
             "scene_grey_top1": bank.grey & ~bank.texture,
         }
 
-    @property
     def note(self) -> str:
         """What is in the bank and in the queries."""
         bank, queries = (len(source) for source in self._sources)

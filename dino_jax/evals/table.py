@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterable, Iterator
+
+_WIDTH = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +35,17 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
         rule = "  ".join("-" * width for width in widths)
-        return "\n".join([self.title, "", body[0], rule, *body[1:], *self._footer("")])
+        notes = [line for note in self.notes for line in textwrap.wrap(note, _WIDTH)]
+        return "\n".join([self.title, "", body[0], rule, *body[1:], "", *notes]).rstrip()
 
     def markdown(self) -> str:
         """The same as a Markdown table."""
         head, *body = self._cells()
         rule = ["---"] + ["---:"] * (len(head) - 1)
         lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
-        return "\n".join([f"**{self.title}**", "", *lines, *self._footer("- ")])
+        return "\n".join(
+            [f"**{self.title}**", "", *lines, "", *(f"- {note}" for note in self.notes)]
+        ).rstrip()
 
     def values(self) -> dict[str, float]:
         """Every figure by row prefix and measure, as in `untrained_view_retrieval_top1`."""
@@ -54,9 +60,6 @@ class Table:
         yield ["", *self.columns.values()]
         for row in self.rows:
             yield [row.title, *(_figure(row.values.get(name, math.nan)) for name in self.columns)]
-
-    def _footer(self, mark: str) -> list[str]:
-        return ["", *(mark + note for note in self.notes)] if self.notes else []
 
 
 def best(figures: Iterable[dict[str, float]]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Pictures of what each head attends to: the CLS token's attention laid over the photograph."""
 
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -7,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 COLOURS = "inferno"
+FULL = 2.5
+"""At least so many times a patch's even share is shown in full colour."""
 _CELL = 1.35  # inches a picture
 
 
@@ -29,16 +32,17 @@ def overlay(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Lay one map over its image: the more attention, the more colour; the rest stays grey.
 
-    The map is enlarged with smooth (bicubic) borders and stretched from its 2nd percentile to its
-    99.5th, so maps of different heads can be compared in shape but not in strength.
+    Colour begins at a patch's even share of the map and is full at the map's 99.5th percentile,
+    but not below `FULL` times that share: stretched to its own range, the nearly even attention of
+    an untrained network would look like a segmentation.
     """
     import matplotlib as mpl
 
-    strength = _stretched(_enlarged(attention, *image.shape[:2]))[..., None]
-    grey = image.mean(axis=2, keepdims=True) / 255
-    colour = mpl.colormaps[COLOURS](strength[..., 0])[..., :3]
-    opacity = 0.35 + 0.5 * strength
-    mixed = (1 - opacity) * (0.15 + 0.75 * grey) + opacity * colour
+    strength = _strength(_enlarged(attention, *image.shape[:2]), float(attention.mean()))
+    grey = image[..., :3].mean(axis=2, keepdims=True) / 255
+    colour = mpl.colormaps[COLOURS](0.15 + 0.85 * strength)[..., :3]
+    opacity = 0.9 * strength[..., None] ** 0.75
+    mixed = (1 - opacity) * (0.1 + 0.75 * grey) + opacity * colour
     return np.round(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
 
 
@@ -47,52 +51,61 @@ def write_attention_picture(
     images: Sequence[UInt8[np.ndarray, "h w c"]],
     attention: Sequence[Float[np.ndarray, "heads rows columns"]],
     *,
+    untrained: Sequence[Float[np.ndarray, "heads rows columns"]] | None = None,
     names: Sequence[str] = (),
     title: str = "",
     pixels_per_inch: int = 200,
 ) -> None:
     """Write a picture: a row a photograph; in it the photograph, the heads' mean, and every head.
 
-    `attention` holds one array of maps an image (see `cls_attention`), on any patch grid. The
-    folder is made if it is missing; the suffix of `path` says the format (png, pdf, svg).
+    `attention` holds one array of maps an image (see `cls_attention`), on any patch grid;
+    `untrained`, the maps of the network before training, adds a column with the mean of its heads.
+    The folder is made if it is missing; the suffix of `path` says the format (png, pdf, svg).
     """
     from matplotlib.figure import Figure
 
-    heads = len(attention[0])
-    figure = Figure(figsize=(_CELL * (heads + 2), _CELL * len(images) + 0.35 * (1 + bool(title))))
-    axes = figure.subplots(len(images), heads + 2, squeeze=False)
-    for line, image, maps in zip(axes, images, attention, strict=True):
-        pictures = [_rgb(image), overlay(image, maps.mean(axis=0))]
-        pictures += [overlay(image, each) for each in maps]
-        for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, interpolation="lanczos")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-    headings = ["image", "mean of heads", *(f"head {head + 1}" for head in range(heads))]
+    pictures = [
+        [_rgb(image), overlay(image, maps.mean(axis=0)), *(overlay(image, each) for each in maps)]
+        for image, maps in zip(images, attention, strict=True)
+    ]
+    headings = ["image", "mean of heads", *(f"head {i + 1}" for i in range(len(attention[0])))]
+    if untrained is not None:
+        headings.append("untrained, mean")
+        for line, image, maps in zip(pictures, images, untrained, strict=True):
+            line.append(overlay(image, maps.mean(axis=0)))
+    figure = Figure(
+        figsize=(_CELL * len(headings) + 0.2 * bool(names), _CELL * len(images) + 0.25),
+        layout="constrained",
+    )
+    axes = figure.subplots(len(images), len(headings), squeeze=False)
+    for axis, picture in zip(axes.flat, itertools.chain.from_iterable(pictures), strict=True):
+        axis.imshow(picture, interpolation="lanczos")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
     for axis, heading in zip(axes[0], headings, strict=True):
         axis.set_title(heading, fontsize=8, pad=4)
-    for line, name in zip(axes, names, strict=False):
-        line[0].set_ylabel(name, fontsize=7)
-    if title:
-        figure.suptitle(title, fontsize=9)
+    for axis, name in zip(axes[:, 0], names, strict=False):
+        axis.set_ylabel(name, fontsize=7)
+    figure.suptitle(title, fontsize=9)
     figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=pixels_per_inch)
+    figure.savefig(path, dpi=pixels_per_inch, bbox_inches="tight", pad_inches=0.03)
 
 
-def _rgb(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
+def _rgb(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
-def _enlarged(attention: np.ndarray, height: int, width: int) -> np.ndarray:
+def _enlarged(
+    attention: Float[np.ndarray, "rows columns"], height: int, width: int
+) -> Float[np.ndarray, "h w"]:
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(attention, np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(values, [2, 99.5])
-    # A map without any structure stays dark instead of showing rounding as if it were a finding.
-    return np.clip((values - low) / max(high - low, 1e-3 * abs(high), 1e-12), 0, 1)
+def _strength(values: Float[np.ndarray, "h w"], even_share: float) -> Float[np.ndarray, "h w"]:
+    full = max(float(np.percentile(values, 99.5)), FULL * even_share, 1e-12)
+    return np.clip((values - even_share) / (full - even_share), 0, 1)

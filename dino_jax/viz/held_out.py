@@ -1,0 +1,81 @@
+"""What a trained network attends to on photographs that it has not seen."""
+
+import pathlib
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from dino_jax.config import DataConfig
+from dino_jax.data.evaluation import eval_image
+from dino_jax.data.source import Source
+from dino_jax.models.build import Model
+from dino_jax.ops import photometric
+from dino_jax.types import Params
+from dino_jax.viz.attention import cls_attention, write_attention_picture
+
+PATCHES = 16
+"""Patches along a side: more than in training, so that the maps show shapes."""
+
+
+def write_held_out_attention(
+    path: str | pathlib.Path,
+    model: Model,
+    params: Params,
+    source: Source,
+    *,
+    data: DataConfig,
+    untrained: Params | None = None,
+    number: int = 6,
+    patches: int = PATCHES,
+) -> None:
+    """Write the last block's CLS attention on `number` held-out images, one of a class if labelled.
+
+    Images are resized to `patches` x `patches` patches, and positions are interpolated. Which are
+    shown depends on the images alone (`striking`), never on what the network makes of them.
+    """
+    chosen = striking(source, number)
+    size = patches * model.patch_size
+    images = np.stack([eval_image(source.load(int(i)), size=size, resize=size) for i in chosen])
+    names = [source.name(int(i)).rsplit("/", 1)[-1].split("@")[0][:24] for i in chosen]
+    write_attention_picture(
+        path,
+        list(images),
+        list(_maps(model, params, images, data)),
+        untrained=None if untrained is None else list(_maps(model, untrained, images, data)),
+        names=names,
+        title="Attention of the CLS token to the patches, last block, held-out images",
+    )
+
+
+def striking(source: Source, number: int) -> Int[np.ndarray, " chosen"]:
+    """Indices of the images with the highest contrast: of each class if labelled, else overall.
+
+    Classes are taken evenly over all of them; 64 images a class, evenly spaced, are looked at.
+    """
+    if source.labels is None:
+        groups = np.array_split(np.arange(len(source)), min(number, len(source)))
+    else:
+        present = np.unique(source.labels)
+        wanted = np.linspace(0, len(present) - 1, min(number, len(present))).round().astype(int)
+        groups = [np.flatnonzero(source.labels == label) for label in present[wanted]]
+    return np.array([_most_contrast(source, group) for group in groups], np.int64)
+
+
+def _most_contrast(source: Source, group: Int[np.ndarray, " n"]) -> int:
+    looked_at = group[np.linspace(0, len(group) - 1, min(64, len(group))).round().astype(int)]
+    small = [Image.fromarray(source.load(int(i))[..., 0]).resize((32, 32)) for i in looked_at]
+    return int(looked_at[np.argmax([np.std(np.asarray(each)) for each in small])])
+
+
+def _maps(
+    model: Model, params: Params, images: UInt8[np.ndarray, "n h w c"], data: DataConfig
+) -> Float[np.ndarray, "n heads rows columns"]:
+    @jax.jit
+    def attention(params: Params, images: jax.Array) -> jax.Array | None:
+        normal = photometric.normalise(images, data.mean, data.std)
+        return model.features(params, normal, attention=True).attention
+
+    rows, columns = (side // model.patch_size for side in images.shape[1:3])
+    return cls_attention(np.asarray(attention(params, images)), rows, columns)

@@ -1,0 +1,76 @@
+"""Pictures of attention: the right row of the matrix, honest colours, a file that opens."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from dino_jax.config import DataConfig, HeadConfig, ModelConfig
+from dino_jax.models.build import build
+from dino_jax.viz.attention import cls_attention, overlay, write_attention_picture
+from dino_jax.viz.held_out import striking, write_held_out_attention
+from tests.evals.sources import Coloured
+
+
+def picture(height=24, width=32, channels=3):
+    shape = (height, width, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_maps_are_the_cls_row_without_cls_in_row_major_order():
+    attention = np.random.default_rng(0).random((2, 3, 7, 7)).astype(np.float32)
+    maps = cls_attention(attention, 2, 3)
+    assert maps.shape == (2, 3, 2, 3)
+    assert maps[1, 2, 1, 0] == attention[1, 2, 0, 1 + 3]
+    with pytest.raises(ValueError, match="7 tokens are not CLS and 3 x 3 patches"):
+        cls_attention(attention, 3, 3)
+
+
+def test_even_attention_has_no_colour_and_faint_structure_stays_faint():
+    even = np.full((3, 4), 1 / 13, np.float32)
+    grey = overlay(picture(), even)
+    assert (grey == grey[..., :1]).all()
+    faint, strong = even.copy(), even.copy()
+    faint[1, 2] *= 1.1
+    strong[1, 2] *= 10
+    colour = [
+        np.ptp(overlay(picture(), each).astype(int), axis=2).max() for each in (faint, strong)
+    ]
+    assert colour[0] < 40 < 120 < colour[1]
+
+
+def test_colour_is_where_the_attention_is():
+    peak = np.full((3, 4), 0.01, np.float32)
+    peak[2, 3] = 0.8
+    colour = np.ptp(overlay(picture(), peak).astype(int), axis=2)
+    assert colour[16:, 24:].mean() > 10 * max(colour[:8, :16].mean(), 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_a_picture_is_written(tmp_path, channels, suffix):
+    path = tmp_path / "new" / f"attention.{suffix}"
+    maps = [np.random.default_rng(i).random((2, 3, 4)).astype(np.float32) for i in range(2)]
+    images = [picture(channels=channels)] * 2
+    write_attention_picture(path, images, maps, untrained=maps, names=["a", "b"], title="t")
+    assert path.stat().st_size > 2000
+    if suffix == "png":
+        with Image.open(path) as written:
+            width, height = written.size
+        assert width > 2 * height  # five columns, two rows
+
+
+def test_held_out_images_are_chosen_by_contrast_alone_one_of_a_class(tmp_path):
+    source = Coloured(30)
+    chosen = striking(source, 2)
+    assert source.labels[chosen].tolist() == [0, 2]
+    assert len(striking(Coloured(30, labelled=False), 4)) == 4
+    model = build(
+        ModelConfig(width=16, depth=2, heads=2, patch_size=8),
+        HeadConfig(prototypes=8, hidden=16),
+        image_size=16,
+    )
+    params, _ = model.init(jax.random.key(0))
+    path = tmp_path / "attention.png"
+    write_held_out_attention(path, model, params, source, data=DataConfig(), number=2, patches=4)
+    assert path.stat().st_size > 2000
