@@ -1,10 +1,11 @@
 """Train our step at the setting of a stored run of the original, and compare the curves.
 
     python -m benchmarks.curve --data=FOLDER --golden=FOLDER [--seeds=0,1,2] [--out=FILE]
-    python -m benchmarks.curve --data=FOLDER --against=FILE --blur [--out=FILE]
+    python -m benchmarks.curve --data=FOLDER --blur --seeds=0 --out=FILE
+    python -m benchmarks.curve --runs=FILE --against=FILE [--out=FILE]
 
-`--data` holds `cifar10_train.tar.gz` and `cifar10_test.tar.gz`; `--golden` `curve_fast.json`.
-`--against` takes a curve that `benchmarks.original` wrote instead of the stored one. Each seed
+`--data` holds `cifar10_train.tar.gz` and `cifar10_test.tar.gz`; `--golden` `curve_fast.json`;
+`--against` is a curve that `benchmarks.original` wrote, instead of the stored one. Each seed
 draws its own initial weights, order and augmentation; float32 at the highest matmul precision
 whatever the device. Prints a JSON line with `ratio`, seconds a step of the original's run over
 ours (a comparison only where both ran on one machine), and writes the curves.
@@ -15,8 +16,6 @@ import dataclasses
 import datetime as dt
 import json
 import pathlib
-import platform
-import subprocess
 import sys
 import time
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import jax
 
 from benchmarks.curve_setting import Setting, verdict
+from benchmarks.machine import commit, describe
 from benchmarks.ours import device_batch, trainer
 from dino_jax.config import Config
 from dino_jax.data.pipeline import train_iterator
@@ -118,16 +118,17 @@ def run(setting: Setting, train: Source, test: Source, *, seed: int, blur: bool)
 
 
 def reference_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The original's losses, final k-NN of its teacher, and seconds a step."""
+    """The original's losses, final k-NN of its teacher, seconds a step, and where it ran."""
     if options.against:
         stored = json.loads(options.against.read_text())
-        return {key: stored[key] for key in ("loss", "knn", "step_s")} | {"machine": stored["cpu"]}
+        return {key: stored[key] for key in ("loss", "knn", "step_s", "train_s", "machine")}
     stored = json.loads((options.golden / "curve_fast.json").read_text())
     teacher = [found for found in stored["evals"] if found["net"] == "teacher"]
     return {
         "loss": [step["loss"] for step in stored["steps"]],
         "knn": {"start": teacher[0]["knn20_top1"], "teacher": teacher[-1]["knn20_top1"]},
         "step_s": stored["median_step_s"],
+        "train_s": stored["train_s"],
         "machine": None,
     }
 
@@ -135,47 +136,61 @@ def reference_of(options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run every seed, compare, print and write; 1 if a bound is broken."""
     options = parse(arguments)
-    jax.config.update("jax_default_matmul_precision", "highest")
-    setting = dataclasses.replace(Setting(), **json.loads(options.setting))
-    train, test = (
-        open_source(f"tar:{options.data / f'cifar10_{part}.tar.gz'}") for part in ("train", "test")
-    )
-    reference = reference_of(options)
-    runs = []
-    for seed in map(int, options.seeds.split(",")):
-        runs.append(run(setting, train, test, seed=seed, blur=options.blur))
-        brief = {name: value for name, value in runs[-1].items() if name not in KEPT}
-        print(json.dumps({"benchmark": "curve", **brief}), file=sys.stderr, flush=True)
-    found = verdict(runs, reference["loss"][: setting.steps], reference["knn"]["teacher"])
-    report = {
-        "benchmark": "curve",
-        "command": "python -m benchmarks.curve " + " ".join(arguments or sys.argv[1:]),
-        "commit": options.commit or _commit(),
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "device": jax.devices()[0].device_kind,
-        "cpu": platform.processor() or platform.machine(),
-        "versions": {"jax": jax.__version__, "python": platform.python_version()},
-        "blur": options.blur,
-        "setting": dataclasses.asdict(setting),
-        "ratio": round(reference["step_s"] / min(each["step_s"] for each in runs), 3),
-        "original": {name: reference[name] for name in ("knn", "step_s", "machine")},
-        "holds": found.holds,
-        **dataclasses.asdict(found),
-        "runs": runs,
-    }
+    report = json.loads(options.runs.read_text()) if options.runs else trained(options, arguments)
+    found = None
+    if options.golden or options.against:
+        reference = reference_of(options)
+        losses = reference.pop("loss")[: report["setting"]["steps"]]
+        found = verdict(report["runs"], losses, reference["knn"]["teacher"])
+        fastest = min(each["step_s"] for each in report["runs"])
+        report |= {
+            "original": reference,
+            "ratio": round(reference["step_s"] / fastest, 3),
+            "holds": found.holds,
+            **dataclasses.asdict(found),
+        }
     shown = {name: value for name, value in report.items() if name not in ("runs", "setting")}
     print(json.dumps(shown), flush=True)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report) + "\n")
-    return 0 if found.holds else 1
+    return int(found is not None and not found.holds)
+
+
+def trained(options: argparse.Namespace, arguments: list[str] | None) -> dict[str, Any]:
+    """Run every seed; the report without a comparison."""
+    jax.config.update("jax_default_matmul_precision", "highest")
+    setting = dataclasses.replace(Setting(), **json.loads(options.setting))
+    machine = describe()
+    train, test = (
+        open_source(f"tar:{options.data / f'cifar10_{part}.tar.gz'}") for part in ("train", "test")
+    )
+    runs = []
+    for seed in map(int, options.seeds.split(",")):
+        runs.append(run(setting, train, test, seed=seed, blur=options.blur))
+        brief = {name: value for name, value in runs[-1].items() if name not in KEPT}
+        print(json.dumps({"benchmark": "curve", **brief}), file=sys.stderr, flush=True)
+    return {
+        "benchmark": "curve",
+        "command": "python -m benchmarks.curve " + " ".join(arguments or sys.argv[1:]),
+        "commit": options.commit or commit(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "device": jax.devices()[0].device_kind,
+        "machine": machine,
+        "jax": jax.__version__,
+        "blur": options.blur,
+        "setting": dataclasses.asdict(setting),
+        "runs": runs,
+    }
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True)
-    source = parser.add_mutually_exclusive_group(required=True)
+    work = parser.add_mutually_exclusive_group(required=True)
+    work.add_argument("--data", type=pathlib.Path)
+    work.add_argument("--runs", type=pathlib.Path, help="judge what an earlier run wrote")
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--golden", type=pathlib.Path)
     source.add_argument("--against", type=pathlib.Path)
     parser.add_argument("--seeds", default="0,1,2")
@@ -184,13 +199,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--commit", help="where the checkout has no history")
     parser.add_argument("--out", type=pathlib.Path)
     return parser.parse_args(arguments)
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ import datetime as dt
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 from typing import Any
 
 from benchmarks.gpu_table import markdown
+from benchmarks.machine import commit, describe, said
 from benchmarks.worker import Worker, WorkerError
 from benchmarks.workload import Workload, workload
 
@@ -46,14 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {
         "benchmark": "gpu",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": options.commit or _said("git", "rev-parse", "--short", "HEAD"),
+        "commit": options.commit or commit(),
         "command": "python -m benchmarks.gpu " + " ".join(arguments or sys.argv[1:]),
+        **describe(),
         "models": [],
     }
     try:
         for worker in workers:
             report |= worker.ask("machine")
-        report["gpu"] = _said(
+        report["gpu"] = said(
             "nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"
         )
         measure(options, report, ours, theirs, started)
@@ -132,7 +133,7 @@ def our_spec(options: argparse.Namespace, work: Workload, variant: str) -> dict[
 def _torch_build(theirs: Worker | None, work: Workload, *, toy: bool) -> dict[str, Any]:
     if theirs is None:
         return {}
-    specs = [
+    specs: list[dict[str, Any]] = [
         {
             "name": manner,
             "manner": manner,
@@ -141,7 +142,7 @@ def _torch_build(theirs: Worker | None, work: Workload, *, toy: bool) -> dict[st
         }
         for manner, precision in (("eager", "float16"), ("compiled", "bfloat16"))
     ]
-    found = {}
+    found: dict[str, Any] = {}
     for spec in specs:
         try:
             found |= theirs.ask("build", specs=[spec])
@@ -239,15 +240,6 @@ def _attention(ours: Worker, theirs: Worker | None) -> list[dict[str, Any]]:
         for found in theirs.ask("attention", shapes=shapes)["rows"]:
             rows[found["shape"][1]]["torch"] = round(found["ms"], 3)
     return list(rows.values())
-
-
-def _said(*command: str) -> str | None:
-    """The first line a command prints, None where it is not here or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else None
 
 
 if __name__ == "__main__":

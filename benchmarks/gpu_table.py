@@ -13,6 +13,7 @@ def markdown(report: dict[str, Any]) -> str:
         report["date"],
         f"commit {report['commit']}",
         *(f"{name} {report.get(name)}" for name in ("python", "jax", "torch")),
+        f"{report.get('cpu')}, {report.get('cores')} cores",
         f"{report['seconds']} s in all",
     ]
     lines = [

@@ -11,10 +11,10 @@ thread: with two, PyTorch is slower on a busy machine. `--data` holds the CIFAR-
 import argparse
 import dataclasses
 import datetime as dt
+import importlib
 import io
 import json
 import pathlib
-import platform
 import random
 import sys
 import tarfile
@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 from benchmarks.curve_setting import Setting
+from benchmarks.machine import describe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -45,10 +46,9 @@ class Run:
 
     def __init__(self, checkout: pathlib.Path, setting: Setting, *, blur: bool) -> None:
         sys.path.insert(0, str(checkout))
-        import main_dino
-        import utils
-        import vision_transformer
-
+        main_dino, utils, vision_transformer = (
+            importlib.import_module(name) for name in ("main_dino", "utils", "vision_transformer")
+        )
         self.setting, self.utils = setting, utils
 
         def network(**head: Any) -> torch.nn.Module:
@@ -162,6 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train, score, write."""
     options = parse(arguments)
     setting = dataclasses.replace(Setting(), **json.loads(options.setting))
+    machine = describe()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     random.seed(options.seed)
@@ -187,10 +188,10 @@ def main(arguments: list[str] | None = None) -> int:
     durations = np.diff(times)
     report = {
         "benchmark": "original",
+        "command": "python -m benchmarks.original " + " ".join(arguments or sys.argv[1:]),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "cpu": platform.processor() or platform.machine(),
-        "threads": options.threads,
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "machine": {**machine, "threads": options.threads},
+        "torch": torch.__version__,
         "blur": options.blur,
         "seed": options.seed,
         "setting": dataclasses.asdict(setting),

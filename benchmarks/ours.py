@@ -1,7 +1,7 @@
 """Our training step, built from a configuration for a benchmark: no files, no workdir, no loop."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,13 +10,13 @@ from benchmarks.workload import Workload
 from dino_jax.config import Config, Resolved, resolve
 from dino_jax.train.method import build_method, init_state
 from dino_jax.train.state import TrainState
-from dino_jax.train.step import DeviceBatch, Method, StepFunction, make_train_step
+from dino_jax.train.step import DeviceBatch, Method, make_train_step
 
 
 class Trainer(NamedTuple):
     """The jitted step (it takes the state's memory over) and a function that makes the state."""
 
-    step: StepFunction
+    step: Any  # a jitted `StepFunction`, which also has `lower`
     start: Callable[..., TrainState]
     method: Method
     resolved: Resolved
