@@ -49,8 +49,9 @@ def levels(image):
     return image.astype(np.uint8)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("mode", ["eager", "jit", "vmap"])
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("eager", 3), ("jit", 3), ("vmap", 3), ("jit", 1), ("jit", 4)]
+)
 def test_colour_operations_are_pillows(mode, channels):
     image = picture(0, channels=channels)
     if mode == "vmap":
@@ -94,8 +95,9 @@ def test_hue_from_every_hue_and_purity():
         np.testing.assert_array_equal(levels(back(*planes(hsv))), wanted)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 31), (1, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "channels"), [(16, 16, 3), (9, 31, 1), (1, 1, 3), (2, 3, 5)]
+)
 def test_blur_is_pillows(height, width, channels):
     image = picture(3, max(height, 4), max(width, 4), channels)[:height, :width]
     call = jax.jit(blur.gaussian_blur, static_argnames="max_radius")
@@ -105,10 +107,12 @@ def test_blur_is_pillows(height, width, channels):
         np.testing.assert_array_equal(levels(ours), wanted, err_msg=str(radius))
 
 
-@pytest.mark.parametrize("maximum", [0.5, 2.0, 3.3, 7.0])
+@pytest.mark.parametrize("maximum", [0.5, 3.3, 7.0])
 def test_taps_suffice_for_the_largest_radius(maximum):
     image = picture(4)
-    ours = blur.gaussian_blur(planes(image), maximum, max_radius=maximum)
+    ours = jax.jit(functools.partial(blur.gaussian_blur, max_radius=maximum))(
+        planes(image), maximum
+    )
     np.testing.assert_array_equal(levels(ours), host.gaussian_blur(image, maximum))
 
 
