@@ -102,6 +102,7 @@ def test_three_seeds_follow_the_original():
     if not (DATA / "cifar10_train.tar.gz").exists():
         pytest.skip("the CIFAR-10 archives are not here (set DINO_JAX_DATA to their folder)")
     stored = golden.path("curve_fast.json")
-    data, folder = (os.path.relpath(path) for path in (DATA, stored.parent))  # recorded as given
-    curve.main([f"--data={data}", f"--golden={folder}", f"--out={RESULT}"])
+    # The command is recorded as given: no path of this machine.
+    data, folder, out = (os.path.relpath(path) for path in (DATA, stored.parent, RESULT))
+    curve.main([f"--data={data}", f"--golden={folder}", f"--out={out}"])
     check(json.loads(RESULT.read_text()), json.loads(stored.read_text()))
