@@ -46,6 +46,15 @@ def test_views_are_the_same_in_every_run_and_differ_from_each_other():
     assert (first[:, 0] != first[:, 1]).any(axis=(1, 2, 3)).all()
 
 
+def test_either_view_is_augmented_by_draws_of_its_own():
+    pixels = views_of(Coloured(24), crops=WHOLE).pixels()
+    first, second = (
+        (pixels[:, view] == pixels[:, view, ..., :1]).all((1, 2, 3)) for view in (0, 1)
+    )
+    assert (first & ~second).any()
+    assert (second & ~first).any()
+
+
 def test_the_network_sees_the_pictures_normalised():
     views = views_of(Coloured(12))
     batch = {name: jnp.asarray(value) for name, value in next(iter(views.crops)).items()}
