@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dino_jax.models.vit import drop_path_factors, drop_path_rates
+from dino_jax.models.vit import Block, drop_path_factors, drop_path_rates
 
 
 def keys(count: int) -> jax.Array:
@@ -37,3 +37,29 @@ def test_a_sample_draws_by_its_own_key() -> None:
 
 def test_rates_of_one_block() -> None:
     np.testing.assert_array_equal(drop_path_rates(0.3, 1), [0.0])
+
+
+def test_each_branch_is_dropped_by_its_own_factor() -> None:
+    """Branches are attention, then the MLP; a factor of 0 leaves the stream as it came."""
+    block = Block(heads=2)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 4, 8)), jnp.float32)
+    shapes = jax.eval_shape(block.init, jax.random.key(0), x)
+    draw = np.random.default_rng(1).standard_normal
+    variables = jax.tree.map(lambda leaf: jnp.asarray(draw(leaf.shape), jnp.float32), shapes)
+
+    @jax.jit
+    def run(factors: jax.Array) -> jax.Array:
+        return block.apply(variables, x, factors)[0]
+
+    whole = run(jnp.ones((2, 3)))
+    np.testing.assert_allclose(whole, block.apply(variables, x)[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(run(jnp.zeros((2, 3))), x)
+    # Samples 0, 1, 2: attention alone, the MLP alone, both.
+    mixed = run(jnp.asarray([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+    np.testing.assert_allclose(mixed[2], whole[2], rtol=1e-5, atol=1e-5)
+    only_mlp = jax.tree.map(lambda leaf: leaf, variables)
+    only_mlp["params"]["attn"]["proj"] = jax.tree.map(
+        jnp.zeros_like, variables["params"]["attn"]["proj"]
+    )
+    np.testing.assert_allclose(mixed[1], block.apply(only_mlp, x)[0][1], rtol=1e-5, atol=1e-5)
+    assert not np.allclose(mixed[0], mixed[1])
