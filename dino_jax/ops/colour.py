@@ -105,15 +105,6 @@ def _divisor(value: float, positive: Array) -> Array:
     return jnp.where(positive >= 0, value, 1.0)
 
 
-def _floor_of_255_times(fraction: Array) -> Array:
-    """floor(255 * fraction) as in double precision: the product in float32 may round up to n.
-
-    256 * fraction and its difference from the nearby n are exact, so the comparison is.
-    """
-    nearest = jnp.rint(fraction * 255.0)
-    return nearest - (fraction * 256.0 - nearest < fraction)
-
-
 def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
     """Hue, saturation and value 0..255, each truncated as Pillow does."""
     red, green, blue = image
@@ -130,8 +121,8 @@ def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
     sixths = jnp.where(rising, sector + 1.0 - inverted, sector - 1.0 + inverted)
     turn = sixths / _divisor(6.0, spread)
     turn = jnp.where(turn < 0, turn + 1.0, turn)
-    angle = jnp.where(spread > 0, _floor_of_255_times(turn), 0.0)
-    return angle, _floor_of_255_times(spread / jnp.maximum(high, 1.0)), high
+    angle = jnp.where(spread > 0, jnp.floor(turn * 255.0), 0.0)
+    return angle, jnp.floor(spread / jnp.maximum(high, 1.0) * 255.0), high
 
 
 def _to_rgb(angle: Array, purity: Array, value: Array) -> Image:

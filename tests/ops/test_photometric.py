@@ -118,9 +118,10 @@ def test_taps_suffice_for_the_largest_radius(maximum):
 
 def test_blur_keeps_an_even_picture_and_the_mean():
     even = jnp.full((3, 8, 8), 255.0)
-    np.testing.assert_array_equal(blur.gaussian_blur(even, 1.7, max_radius=2.0), even)
-    image = planes(picture(5, 64, 64))
-    blurred = blur.gaussian_blur(image, 2.0, max_radius=2.0)
+    call = jax.jit(functools.partial(blur.gaussian_blur, max_radius=2.0))
+    np.testing.assert_array_equal(call(even, 1.7), even)
+    image = planes(picture(5, 8, 8))
+    blurred = call(image, 2.0)
     assert abs(float(blurred.mean() - image.mean())) < 1.0
     assert jnp.abs(jnp.diff(blurred)).mean() < 0.5 * jnp.abs(jnp.diff(image)).mean()
 

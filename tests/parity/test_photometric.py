@@ -108,9 +108,24 @@ def test_draws_are_distributed_as_the_originals(kind, draws):
     for values, (low, high) in zip(ours["factors"].T, ranges, strict=True):
         # The golden extremes are those of thousands of draws: the range to three places.
         assert_uniform(values, round(low, 2), round(high, 2))
+    assert_independent(ours)
     orders, counts = np.unique(ours["order"], axis=0, return_counts=True)
     assert len(orders) == 24
     assert np.abs(counts - number / 24).max() <= 4.5 * math.sqrt(number / 24)
+
+
+def assert_independent(ours):
+    """No two decisions about a crop go together."""
+    columns = [ours[name] for name in ("jitter", "gray", "blur", "solarize")]
+    columns += [*ours["factors"].T, np.argmax(ours["order"] == "hue", axis=1)]
+    columns = np.array(columns, np.float64)
+    columns = columns[np.ptp(columns, axis=1) > 0]
+    bound = 4.5 / math.sqrt(columns.shape[1])
+    assert np.abs(np.corrcoef(columns) - np.eye(len(columns))).max() <= bound
+    radius = ours["radius"][ours["blur"]]
+    for column in columns[:, ours["blur"]]:
+        if np.ptp(column):
+            assert abs(np.corrcoef(column, radius)[0, 1]) <= 4.5 / math.sqrt(len(radius))
 
 
 def assert_uniform(values, low, high):
