@@ -1,7 +1,7 @@
 """Names for the values that travel between the parts of the library."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ HostBatch = Mapping[str, np.ndarray]
 """What the data pipeline yields: `views`, `locals`, `index`, `epoch`, `replaced`."""
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Measures a network on held-out images; handed to the training loop by the command."""
 

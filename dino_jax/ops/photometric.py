@@ -81,7 +81,7 @@ def augment(
     crops = jax.vmap(one)
     batch = jax.vmap(crops, in_axes=(0, 0, None, None))
     planes = jnp.moveaxis(images, -1, 2).astype(jnp.float32)
-    planes = batch(planes, keys, jnp.array(blurred), jnp.array(solarised))
+    planes = batch(planes, keys, *(jnp.array(p, jnp.float32) for p in (blurred, solarised)))
     return normalise(jnp.moveaxis(planes, 2, -1), mean, std)
 
 
