@@ -1,0 +1,1 @@
+"""DINO, self-supervised training of vision transformers without labels, in JAX."""

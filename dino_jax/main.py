@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dino_jax import flags
-from dino_jax.config import UserError
+from dino_jax.config import UserError, validate
 
 if TYPE_CHECKING:
     from dino_jax.train.run import Outcome, Run
@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dino_jax").setLevel(logging.INFO)
     try:
-        return _train(flags.parse(sys.argv if argv is None else argv))
+        parsed = flags.parse(sys.argv if argv is None else argv)
+        validate(parsed.config)
+        return _train(parsed)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return MISTAKE
@@ -34,18 +36,16 @@ def _train(parsed: flags.Parsed) -> int:
     from dino_jax.train.run import prepare, train
 
     run = prepare(parsed.config, parsed.workdir, force_schedule=parsed.flags.force_schedule)
-    evaluator = progress_suite(
-        run.model, run.resolved.config, run.train, run.held_out, mesh=run.mesh
-    )
+    config = run.resolved.config
+    evaluator = progress_suite(run.model, config, run.train, run.held_out, mesh=run.mesh)
     outcome = train(run, evaluator)
-    checkpoint = run.workdir / "checkpoints" / str(int(outcome.state.step))
     if not outcome.finished:
-        sys.stderr.write(f"interrupted; saved {checkpoint}; run the same command to go on\n")
+        sys.stderr.write(f"interrupted; saved {outcome.saved}; run the same command to go on\n")
         return INTERRUPTED
-    if run.resolved.config.eval.baselines:
+    if config.eval.baselines:
         _compare(run, outcome)
     sys.stdout.write(
-        f"done: {checkpoint}; curves: tensorboard --logdir {run.workdir}/tensorboard; "
+        f"done: {outcome.saved}; curves: tensorboard --logdir {run.workdir}/tensorboard; "
         f"figures: {run.workdir}/summary.json; train on your own images: "
         "--config=configs/auto.py --config.data.train=folder:PATH\n"
     )
@@ -54,27 +54,20 @@ def _train(parsed: flags.Parsed) -> int:
 
 def _compare(run: "Run", outcome: "Outcome") -> None:
     """End with the table over the baselines, and a picture of attention on held-out images."""
-    from dino_jax.evals.comparison import baselines
-    from dino_jax.evals.suite import cls_features, held_out_attention
-    from dino_jax.train.records import write_summary
-    from dino_jax.train.run import initial_state
-    from dino_jax.viz.attention import write_attention_picture
+    from dino_jax.evals.suite import final_table
+    from dino_jax.train.records import write_comparison
+    from dino_jax.train.run import networks
+    from dino_jax.viz.held_out import write_held_out_attention
 
-    networks = {
-        "untrained": initial_state(run).student,
-        "student": outcome.state.student,
-        "teacher": outcome.state.teacher,
-    }
-    config = run.resolved.config
-    table = baselines(
-        cls_features(run.model), config, run.train, run.held_out, networks, mesh=run.mesh
-    )
+    config, compared = run.resolved.config, networks(run, outcome)
+    table = final_table(run.model, config, run.train, run.held_out, compared, mesh=run.mesh)
     sys.stdout.write(f"\n{table.text()}\n\n")
-    (run.workdir / "table.md").write_text(table.markdown() + "\n")
-    write_summary(run.workdir, {**outcome.summary, **table.values()})
+    write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
     picture = run.workdir / "attention.png"
-    images, maps, names = held_out_attention(run.model, outcome.state.teacher, config, run.held_out)
-    write_attention_picture(picture, images, maps, names=names)
+    untrained, teacher = compared["untrained"], compared["teacher"]
+    write_held_out_attention(
+        picture, run.model, teacher, run.held_out, data=config.data, untrained=untrained
+    )
     sys.stdout.write(f"attention of the teacher on held-out images: {picture}\n")
 
 

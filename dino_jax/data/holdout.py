@@ -15,7 +15,7 @@ class Subset(Source):
     """Some examples of another source, in a given order."""
 
     def __init__(self, source: Source, indices: Int[np.ndarray, "n"]) -> None:
-        """Show the examples `indices` of `source` as 0, 1, 2, …"""
+        """Show the examples `indices` of `source` as 0, 1, 2 and so on."""
         super().__init__(source.spec, source.channels, source.class_names)
         self._source, self._indices = source, indices
 

@@ -10,11 +10,9 @@ from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.features import Extractor, FeatureFunction
 from dino_jax.evals.images import HeldOut
-from dino_jax.evals.retrieval import ViewRetrieval, Views, chosen, held_out_views
+from dino_jax.evals.retrieval import ViewRetrieval, Views, chosen
 from dino_jax.ops import scores
 from dino_jax.types import Params
-
-__all__ = ["ProgressEvaluator", "held_out_views", "plain_images"]
 
 _BATCH = 256
 

@@ -1,20 +1,19 @@
-"""What is measured while a run trains, chosen by what its images have to offer."""
+"""What is measured while a run trains and when it ends, by what its images have to offer."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array
 
 from dino_jax.config import Config
-from dino_jax.data.evaluation import eval_image
 from dino_jax.data.source import Source
+from dino_jax.evals.comparison import baselines
 from dino_jax.evals.features import Extractor, FeatureFunction, normaliser
 from dino_jax.evals.knn import KnnEvaluator
-from dino_jax.evals.progress import ProgressEvaluator, held_out_views, plain_images
+from dino_jax.evals.progress import ProgressEvaluator, plain_images
+from dino_jax.evals.retrieval import held_out_views
+from dino_jax.evals.table import Table
 from dino_jax.models.build import Model
 from dino_jax.types import Evaluator, Params
 
@@ -68,20 +67,14 @@ def progress_suite(
     return Suite(knn, progress)
 
 
-def held_out_attention(
-    model: Model, params: Params, config: Config, held_out: Source, *, number: int = 6
-) -> tuple[list[UInt8[np.ndarray, "h w c"]], list[Float[np.ndarray, "heads h w"]], list[str]]:
-    """The last block's attention from CLS on some held-out images: images, maps, names.
-
-    Images are shown at twice the training size (the positions are interpolated), for finer maps:
-    each map has one value a patch. Evenly spread over the source (reference 1.10, attention).
-    """
-    size = 2 * config.crops.global_size
-    wanted = np.linspace(0, len(held_out) - 1, 2 * number + 1).round().astype(int)[1::2]
-    images = [eval_image(held_out.load(int(i)), size=size, resize=size) for i in wanted]
-    prepared = normaliser(config.data.mean, config.data.std)({"images": jnp.asarray(images)})
-    found = jax.jit(lambda params, x: model.features(params, x, attention=True))(params, prepared)
-    side = size // model.patch_size
-    attention = np.asarray(found.attention)[:, :, 0, 1:]
-    maps = attention.reshape(*attention.shape[:2], side, side)
-    return images, list(maps), [held_out.name(int(i)) for i in wanted]
+def final_table(
+    model: Model,
+    config: Config,
+    train: Source,
+    held_out: Source,
+    networks: Mapping[str, Params],
+    *,
+    mesh: Mesh | None,
+) -> Table:
+    """The table that ends a run (`comparison.baselines`), over `networks` of one architecture."""
+    return baselines(cls_features(model), config, train, held_out, networks, mesh=mesh)

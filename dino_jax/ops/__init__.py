@@ -1,0 +1,1 @@
+"""Mathematics on arrays: loss, targets, teacher, optimisers, schedules, colours, scores."""

@@ -100,7 +100,9 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), wanted
     )
-    partial = ocp.options.PyTreeOptions(loading=ocp.options.PyTreeOptions.Loading(partial_load=True))
+    partial = ocp.options.PyTreeOptions(
+        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
+    )
     with ocp.Context(pytree_options=partial):
         tree = ocp.load(folder, abstract)
     config = dict(metadata.custom_metadata or {}).get("config", {})
@@ -130,7 +132,7 @@ def _check_format(metadata: Any) -> None:
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in TrainState.__dataclass_fields__}
+    return state._asdict()
 
 
 def _names(tree: Any) -> set[str]:

@@ -136,7 +136,6 @@ class Loop:
             f"loss {line['loss']:.4f} · {line['images_per_second']:.0f} images/s", refresh=False
         )
 
-
     def _catch_up(self, clock: "_Clock") -> None:
         """Fetch the figures of the steps dispatched so far and watch them."""
         fetched = jax.device_get([metrics for _, metrics in self._pending])

@@ -43,9 +43,7 @@ def build_method(resolved: Resolved) -> Method:
         warmup_steps=resolved.warmup_steps,
     )
     decay = cosine(optim.weight_decay, optim.weight_decay_end, steps=steps)
-    fraction = one_minus_momentum(
-        config.teacher.momentum, config.teacher.momentum_end, steps=steps
-    )
+    fraction = one_minus_momentum(config.teacher.momentum, config.teacher.momentum_end, steps=steps)
     temperature = teacher_temperature(
         config.teacher.warmup_temperature,
         config.teacher.temperature,

@@ -46,6 +46,14 @@ def write_summary(workdir: pathlib.Path, figures: Mapping[str, Any]) -> None:
     rewritten.replace(path)
 
 
+def write_comparison(
+    workdir: pathlib.Path, summary: Mapping[str, Any], table: str, figures: Mapping[str, float]
+) -> None:
+    """Write the table that ends a run to `table.md`, and its figures beside the summary's."""
+    (workdir / "table.md").write_text(table + "\n")
+    write_summary(workdir, {**summary, **figures})
+
+
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
     """Every complete line of a `metrics.jsonl`; a last line cut off by a crash is left out."""
     if not path.exists():

@@ -3,7 +3,7 @@
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from dino_jax.config import (
     resolve,
     save_record,
     to_dict,
+    validate,
 )
 from dino_jax.data.holdout import train_and_held_out
 from dino_jax.data.pipeline import TrainIterator, train_iterator
@@ -34,7 +35,7 @@ from dino_jax.train.records import Records, write_summary
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
-from dino_jax.types import Evaluator
+from dino_jax.types import Evaluator, Params
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Outcome(NamedTuple):
     state: TrainState
     summary: dict[str, Any]
     finished: bool
+    saved: pathlib.Path
+    """Its checkpoint of this state."""
 
 
 def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = False) -> Run:
@@ -69,6 +72,7 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
     Raises:
         UserError: whatever in the request, the images or the folder cannot work.
     """
+    validate(requested)  # before anything is opened or read
     record = load_record(workdir)
     config = requested if record is None else pin(requested, record)
     train_source, held_out = train_and_held_out(
@@ -78,7 +82,7 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
         config,
         examples=len(train_source),
         platform=jax.default_backend(),
-        device_count=config.devices or jax.device_count(),
+        device_count=jax.device_count(),
         short_side=median_short_side(train_source) if needs_short_side(config) else None,
     )
     if record is not None:
@@ -113,15 +117,14 @@ def initial_state(run: Run) -> TrainState:
             f"init_from {source} does not fit this configuration: {', '.join(differing[:4])} "
             f"differ ({len(differing)} in all); give the model and head of that run"
         )
-    return init_state(run.method, run.resolved, student).replace(teacher=teacher)
+    return init_state(run.method, run.resolved, student)._replace(teacher=teacher)
 
 
 def train(run: Run, evaluator: Evaluator) -> Outcome:
     """Train from the newest checkpoint in the working directory, or from the start."""
     config = run.resolved.config
-    checkpoints = Checkpoints(
-        run.workdir / "checkpoints", keep=config.keep_checkpoints, config=to_dict(config)
-    )
+    folder = run.workdir / "checkpoints"
+    checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
     state = jax.device_put(initial_state(run), replicated(run.mesh))
     if checkpoints.latest is not None:
         state = checkpoints.restore(state)
@@ -145,7 +148,17 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
     records.close()
     summary = {**loop.summary(), "seconds": round(time.perf_counter() - began, 1)}
     write_summary(run.workdir, summary)
-    return Outcome(state, summary, int(state.step) == run.resolved.steps)
+    done = int(state.step)
+    return Outcome(state, summary, done == run.resolved.steps, folder / str(done))
+
+
+def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
+    """The networks that a finished run compares: `untrained` (of step 0), `student`, `teacher`."""
+    return {
+        "untrained": initial_state(run).student,
+        "student": outcome.state.student,
+        "teacher": outcome.state.teacher,
+    }
 
 
 def compiled_step(method: Method, mesh: jax.sharding.Mesh) -> StepFunction:

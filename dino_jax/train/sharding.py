@@ -1,4 +1,4 @@
-"""The mesh, and where each thing lies on it: batches split over `data`, the state on every device."""
+"""The mesh and what lies where: batches are split over `data`, the state is on every device."""
 
 from collections.abc import Mapping
 

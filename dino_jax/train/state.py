@@ -1,8 +1,7 @@
 """Everything a run carries from one step to the next, each thing held once."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,8 +11,7 @@ from dino_jax.ops.targets import TargetRule
 from dino_jax.types import Params, Stats
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(NamedTuple):
     """The training state; a pytree, donated to the step.
 
     `step` counts completed optimiser steps (int32). `student` and `teacher` are flat parameter

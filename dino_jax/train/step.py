@@ -6,7 +6,7 @@ with this step's momentum, then the centre from this step's raw teacher logits.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ def make_train_step(method: Method) -> StepFunction:
             updates, state.teacher, state.student, step=state.step
         )
         _, target_state = method.target_rule.transform.update(seen.mean_logits, state.target_state)
-        new = state.replace(
+        new = state._replace(
             student=optax.apply_updates(state.student, updates),
             teacher=teacher,
             student_stats=seen.student_stats,
@@ -90,7 +90,7 @@ def make_train_step(method: Method) -> StepFunction:
             "grad_norm": grad_norm,
             "skipped": 1.0 - finite.astype(jnp.float32),
         }
-        return new.replace(step=state.step + 1), metrics
+        return new._replace(step=state.step + 1), metrics
 
     return train_step
 
@@ -105,23 +105,23 @@ def _accumulated(method: Method, state: TrainState, batch: DeviceBatch) -> Pass:
         return jnp.swapaxes(value.reshape(-1, method.accumulate, *value.shape[1:]), 0, 1)
 
     def body(carry: Pass, micro: DeviceBatch) -> tuple[Pass, None]:
-        now = state.replace(student_stats=carry.student_stats, teacher_stats=carry.teacher_stats)
+        now = state._replace(student_stats=carry.student_stats, teacher_stats=carry.teacher_stats)
         seen = one_pass(method, now, micro)
         total = jax.tree.map(
             lambda a, b: a + b / method.accumulate, _averaged(carry), _averaged(seen)
         )
-        return Pass(*total, seen.student_stats, seen.teacher_stats), None
+        return seen._replace(gradient=total[0], terms=total[1], mean_logits=total[2]), None
 
     micros = jax.tree.map(split, batch)
     shapes = jax.eval_shape(
         lambda: one_pass(method, state, jax.tree.map(lambda value: value[0], micros))
     )
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _averaged(shapes))
-    start = Pass(*zeros, state.student_stats, state.teacher_stats)
+    start = Pass(zeros[0], zeros[1], zeros[2], state.student_stats, state.teacher_stats)
     return jax.lax.scan(body, start, micros)[0]
 
 
-def _averaged(seen: Pass) -> tuple[Any, ...]:
+def _averaged(seen: Pass) -> tuple[Params, LossTerms, jax.Array]:
     return seen.gradient, seen.terms, seen.mean_logits
 
 
@@ -139,7 +139,5 @@ def one_pass(method: Method, state: TrainState, batch: DeviceBatch) -> Pass:
         terms = loss_terms(logits, targets, temperature=method.student_temperature)
         return terms.loss, (terms, stats)
 
-    (_, (terms, student_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(
-        state.student
-    )
+    (_, (terms, student_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.student)
     return Pass(gradient, terms, batch_mean(teacher_logits), student_stats, teacher_stats)

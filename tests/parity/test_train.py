@@ -93,7 +93,7 @@ def start(method: Method, params: dict[str, jax.Array]) -> TrainState:
 
 
 def without_key_bias(name: str, value: np.ndarray) -> np.ndarray:
-    """Drop the K third of `qkv.bias`: its true gradient is zero, Adam turns its noise into steps."""
+    """Drop the K third of `qkv.bias`: its gradient is zero, Adam turns its noise into steps."""
     if not name.endswith("attn.qkv.bias"):
         return value
     width = len(value) // 3
@@ -110,9 +110,9 @@ def test_five_steps_equal_the_original(optimiser: str, norm_last_layer: bool) ->
     step = jax.jit(make_train_step(method))
     side, batch = golden.meta()["tiny_vit"]["image"], 3
     for i in range(5):
-        crops = [
-            golden.inputs(f"tr{i}_g{j}", (batch, 3, side, side)) for j in range(VIEWS)
-        ] + [golden.inputs(f"tr{i}_l{j}", (batch, 3, side // 2, side // 2)) for j in range(LOCALS)]
+        crops = [golden.inputs(f"tr{i}_g{j}", (batch, 3, side, side)) for j in range(VIEWS)] + [
+            golden.inputs(f"tr{i}_l{j}", (batch, 3, side // 2, side // 2)) for j in range(LOCALS)
+        ]
         state, metrics = step(state, crop_batch(crops))
         assert golden.relative_error(metrics["loss"], run[f"{i}/loss"]) <= 1e-5
         assert golden.relative_error(metrics["loss"], run[f"{i}/loss_f64"]) <= 1e-5
