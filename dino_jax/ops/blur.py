@@ -38,12 +38,11 @@ def _reach(radius: float) -> int:
 
 def _box_weights(radius: Float[Array, ""], *, reach: int) -> Int[Array, "taps"]:
     """Weights of the box at distance 0, 1, ..., reach, in 24-bit fixed point."""
-    # Pillow divides and rounds in float32, and its weights are truncated: one bit may show. Both
-    # comparisons are always true; they keep the compiler from multiplying by the inverse of the
-    # constant, and from fusing a product with a sum into one rounding.
+    # Pillow divides in float32 and truncates its weights, so one bit may show. The comparison is
+    # always true; it keeps the compiler from multiplying by the rounded inverse of the constant.
     variance = radius * radius / jnp.where(radius >= 0, float(_PASSES), 1.0)
     whole = jnp.floor((jnp.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
-    part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - jnp.maximum(3.0 * variance, 0.0))
+    part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance)
     part = part / (6.0 * (variance - (whole + 1.0) * (whole + 1.0)))
     inner = (_ONE / ((whole + part) * 2.0 + 1.0)).astype(jnp.int32)
     whole = jnp.floor(whole + part).astype(jnp.int32)

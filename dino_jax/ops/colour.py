@@ -96,15 +96,6 @@ def hue(image: Image, shift: Scalar) -> Image:
     return _to_rgb(turned - 256.0 * jnp.floor(turned / 256.0), purity, value)
 
 
-def _divisor(value: float, positive: Array) -> Array:
-    """`value` as an array that the compiler can't see through.
-
-    XLA turns division by a constant into multiplication by its rounded inverse, whose last bit
-    differs, and truncation to grey levels would show it.
-    """
-    return jnp.where(positive >= 0, value, 1.0)
-
-
 def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
     """Hue, saturation and value 0..255, each truncated as Pillow does."""
     red, green, blue = image
@@ -119,7 +110,9 @@ def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
     sector = jnp.where(is_red, 0.0, jnp.where(is_green, 2.0, 4.0))
     rising = jnp.where(is_red, blue <= green, jnp.where(is_green, red <= blue, green <= red))
     sixths = jnp.where(rising, sector + 1.0 - inverted, sector - 1.0 + inverted)
-    turn = sixths / _divisor(6.0, spread)
+    # The comparison is always true. It hides the six from XLA, which turns division by a constant
+    # into multiplication by its rounded inverse: the last bit differs, and truncation shows it.
+    turn = sixths / jnp.where(spread >= 0, 6.0, 1.0)
     turn = jnp.where(turn < 0, turn + 1.0, turn)
     angle = jnp.where(spread > 0, jnp.floor(turn * 255.0), 0.0)
     return angle, jnp.floor(spread / jnp.maximum(high, 1.0) * 255.0), high
@@ -128,9 +121,8 @@ def _to_hsv(image: Image) -> tuple[Array, Array, Array]:
 def _to_rgb(angle: Array, purity: Array, value: Array) -> Image:
     """RGB of 8-bit HSV: in every sixth one channel is the value, one the least, one between."""
     sector = jnp.floor((6.0 * angle + 0.5) * (1 / 255))
-    full = _divisor(255.0, angle)
-    along = (6.0 * angle - 255.0 * sector) / full
-    pure = purity / full
+    along = (6.0 * angle - 255.0 * sector) / 255.0
+    pure = purity / 255.0
     falling = sector - 2.0 * jnp.floor(sector * 0.5) == 1
     depth = pure * jnp.where(falling, along, 1.0 - along)
     between = jnp.floor(value - value * depth + 0.5)
