@@ -12,21 +12,22 @@ from dino_jax.config import Config
 
 def get_config() -> Config:
     """A small model, few prototypes, a short warm-up, no blur."""
-    config = Config(batch_size=128, epochs=6, eval_every=300)
+    config = Config(batch_size=64, steps=6000, epochs=10, eval_every=1000)
     config.model.arch = "vit_tiny"
-    config.model.width, config.model.depth, config.model.heads = 192, 6, 3
-    config.model.patch_size = 4
+    config.model.width, config.model.depth, config.model.heads = 128, 4, 4
+    config.model.patch_size = 8
     config.model.drop_path = 0.0
-    config.head.hidden, config.head.prototypes = 512, 2048
+    config.head.hidden, config.head.prototypes = 512, 512
     config.crops.global_size, config.crops.local_size = 32, 16
-    config.crops.global_scale = (0.25, 1.0)
-    config.crops.local_scale = (0.05, 0.25)
+    config.crops.global_scale = (0.4, 1.0)
+    config.crops.local_scale = (0.1, 0.4)
     config.crops.local_number = 4
     config.augment.blur_probability = (0.0, 0.0, 0.0)
-    config.optim.learning_rate = 0.002
-    config.optim.warmup_epochs = 0.5
-    config.optim.freeze_last_layer_epochs = 0.1
-    config.teacher.momentum, config.teacher.momentum_end = 0.99, 0.999
+    config.optim.learning_rate = 0.003
+    config.optim.warmup_epochs = 0.8
+    config.optim.freeze_last_layer_epochs = 0.17
+    # In so short a run a teacher whose momentum goes to 1 would stay behind.
+    config.teacher.momentum, config.teacher.momentum_end = 0.98, 0.99
     config.data.train = "tfds:cifar10:train"
     config.data.val = "tfds:cifar10:test"
     config.eval.resize = 32

@@ -11,18 +11,19 @@ from dino_jax.config import Config
 
 def get_config() -> Config:
     """A very small model on 32-pixel views."""
-    config = Config(batch_size=128, steps=350, epochs=100, eval_every=70)
+    config = Config(batch_size=32, steps=1200, epochs=100, eval_every=400)
     config.model.arch = "vit_tiny"
     config.model.width, config.model.depth, config.model.heads = 128, 4, 4
     config.model.patch_size = 8
     config.model.drop_path = 0.0
-    config.head.hidden, config.head.prototypes = 512, 1024
+    config.head.hidden, config.head.prototypes = 512, 256
     config.crops.global_size, config.crops.local_size = 32, 16
     config.crops.global_scale = (0.25, 1.0)
     config.crops.local_scale = (0.05, 0.25)
     config.crops.local_number = 4
-    config.optim.learning_rate = 0.002
-    config.teacher.momentum, config.teacher.momentum_end = 0.99, 0.999
+    config.optim.learning_rate = 0.003
+    # In so short a run a teacher whose momentum goes to 1 would stay behind.
+    config.teacher.momentum, config.teacher.momentum_end = 0.98, 0.99
     config.data.train = "embedded:photos:train"
     config.data.val = "embedded:photos:val"
     config.eval.baselines = True
