@@ -15,25 +15,49 @@ FOLDER = pathlib.Path(
         "DINO_JAX_GOLDEN", pathlib.Path(__file__).parents[1] / ".." / "shared" / "golden"
     )
 )
+FORMULA = "formula"
 
 
 def path(name: str) -> pathlib.Path:
-    """Path of a golden file; the committed part serves where the folder lacks it, else skip."""
-    for folder in (FOLDER, COMMITTED):
-        if (folder / name).exists():
-            return folder / name
+    """Path of a golden file, of the committed part where the folder lacks it; else skip.
+
+    The committed part serves only a folder of the same networks and the same formula, or none.
+    """
+    if (FOLDER / name).exists():
+        return FOLDER / name
+    if (COMMITTED / name).exists() and committed_serves():
+        return COMMITTED / name
     pytest.skip(f"golden file {name} is not here (set DINO_JAX_GOLDEN to its folder)")
 
 
+def committed_serves() -> bool:
+    """Whether the folder is absent, or was made with the sizes and the prefix of the committed."""
+    theirs, ours = FOLDER / "meta.json", COMMITTED / "meta.json"
+    return not theirs.exists() or json.loads(theirs.read_text()) == json.loads(ours.read_text())
+
+
 def arrays(name: str) -> dict[str, np.ndarray]:
-    """Every array of one golden `.npz`."""
+    """Every array of one golden `.npz`; what the committed part leaves to the formula is rebuilt.
+
+    The committed `.npz` says under `FORMULA`, for each such key, which function to call with what.
+    """
     with np.load(path(name), allow_pickle=False) as file:
-        return {key: file[key] for key in file}
+        stored = {key: file[key] for key in file}
+    calls = json.loads(str(stored.pop(FORMULA, "{}")))
+    return stored | {key: from_formula(call) for key, call in calls.items()}
 
 
 def read_json(name: str) -> Any:
     """The content of one golden `.json`."""
     return json.loads(path(name).read_text())
+
+
+def from_formula(call: dict[str, Any]) -> np.ndarray:
+    """A parameter `{"weight": name, "shape": …, "norm_last_layer": …}` or an `{"input": …}`."""
+    shape = tuple(call["shape"])
+    if "input" in call:
+        return inputs(call["input"], shape)
+    return weight(call["weight"], shape, norm_last_layer=call["norm_last_layer"])
 
 
 def meta() -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The committed golden tensors: few, complete, without pixels, and equal to the folder's."""
 
+import pathlib
+import re
+
 import numpy as np
 import pytest
 
@@ -27,11 +30,37 @@ def test_none_holds_image_data() -> None:
                     assert len(np.unique(file[key])) <= 2, f"{path.name}: {key}"  # a mask
 
 
-def test_they_equal_the_golden_folder_s() -> None:
-    full = golden.FOLDER / "meta.json"
-    if not full.exists() or full.read_bytes() != (golden.COMMITTED / "meta.json").read_bytes():
+@pytest.fixture(name="full")
+def folder_they_come_from() -> pathlib.Path:
+    if not (golden.FOLDER / "meta.json").exists() or not golden.committed_serves():
         pytest.skip("the golden folder these come from is not here (set DINO_JAX_GOLDEN)")
-    for name in committed.FILES:
-        if (golden.FOLDER / name).exists():
-            same = (golden.COMMITTED / name).read_bytes() == (golden.FOLDER / name).read_bytes()
-            assert same, name
+    return golden.FOLDER
+
+
+@pytest.mark.parametrize("name", committed.COPIED)
+def test_copies_equal_the_golden_folder_s(name: str, full: pathlib.Path) -> None:
+    assert (golden.COMMITTED / name).read_bytes() == (full / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", committed.REDUCED)
+def test_what_is_rebuilt_equals_the_golden_folder_s(
+    name: str, full: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = golden.arrays(name)
+    monkeypatch.setattr(golden, "FOLDER", full / "absent")
+    ours = golden.arrays(name)
+    left_out = re.compile(str(ours.pop(committed.LEFT_OUT, "$.")))  # that matches nothing
+    assert set(ours) == {key for key in whole if not left_out.match(key)}
+    for key, value in ours.items():
+        assert value.dtype == whole[key].dtype, key
+        np.testing.assert_array_equal(value, whole[key], err_msg=key)
+
+
+def test_they_serve_no_folder_of_other_networks(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "FOLDER", tmp_path)
+    assert golden.path("c_loss.npz").parent == golden.COMMITTED
+    (tmp_path / "meta.json").write_text('{"key_prefix": "other"}')
+    with pytest.raises(pytest.skip.Exception, match="c_loss"):
+        golden.path("c_loss.npz")
