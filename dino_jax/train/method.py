@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dino_jax.config import Config, Resolved
+from dino_jax.config import AugmentConfig, Config, Resolved
 from dino_jax.models.build import Model, build
 from dino_jax.ops.optim import ALL_BUT_WEIGHT_G, EVERY_TENSOR, build_optimiser
 from dino_jax.ops.photometric import augment, normalise
@@ -54,7 +54,7 @@ def build_method(resolved: Resolved) -> Method:
     return Method(
         student=student,
         teacher=teacher,
-        crops=CropMaker(config),
+        crops=CropMaker(config.seed, config.augment, config.data.mean, config.data.std),
         optimiser=build_optimiser(
             optim.name,
             learning_rate=rate,
@@ -85,13 +85,16 @@ class CropMaker:
     batch nor the device enters.
     """
 
-    config: Config
+    seed: int
+    rules: AugmentConfig
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __call__(self, batch: DeviceBatch) -> Crops:
         """Give the crops (batch, n, H, W, C) float32, one entry a resolution, and their keys."""
         names = [name for name in ("views", "locals") if name in batch]
         counts = [batch[name].shape[1] for name in names]
-        keys = view_keys(self.config.seed, batch["epoch"], batch["index"], sum(counts))
+        keys = view_keys(self.seed, batch["epoch"], batch["index"], sum(counts))
         crops, drop_keys, first = [], [], 0
         for name, count in zip(names, counts, strict=True):
             these = keys[:, first : first + count]
@@ -101,11 +104,10 @@ class CropMaker:
         return crops, drop_keys
 
     def _augmented(self, images: jax.Array, keys: jax.Array, first_view: int) -> jax.Array:
-        data, rules = self.config.data, self.config.augment
-        if rules.where == "host":
-            return normalise(images, data.mean, data.std)
+        if self.rules.where == "host":
+            return normalise(images, self.mean, self.std)
         return augment(
-            images, keys, first_view=first_view, config=rules, mean=data.mean, std=data.std
+            images, keys, first_view=first_view, config=self.rules, mean=self.mean, std=self.std
         )
 
 
