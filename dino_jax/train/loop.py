@@ -68,15 +68,11 @@ class Loop:
         self._unreadable: set[int] = set()
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._latest: dict[str, Any] = {}
-        self._scores: dict[str, Any] = {}
         self._skipped = 0
 
-    def summary(self) -> dict[str, Any]:
-        """The last figures and scores, and what went wrong on the way."""
+    def troubles(self) -> dict[str, Any]:
+        """What went wrong on the way: collapse, skipped updates, unreadable images."""
         return {
-            **{name: np.float32(value) for name, value in self._latest.items()},
-            **self._scores,
-            "steps": self._plan.total_steps,
             "collapse": self._watch.collapsed,
             "alarms": self._watch.alarms,
             "skipped_updates": self._skipped,
@@ -127,9 +123,9 @@ class Loop:
             **clock.lap(),
         }
         if self._plan.due(done, self._plan.eval_every):
-            self._scores = dict(self._evaluate(state, done == self._plan.total_steps))
-            line |= self._scores
-            bar.set_postfix(_shown(self._scores), refresh=False)
+            scores = self._evaluate(state, done == self._plan.total_steps)
+            line |= scores
+            bar.set_postfix(_shown(scores), refresh=False)
             clock.restart()
         self._records.write(line)
         bar.set_description(

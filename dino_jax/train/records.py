@@ -29,7 +29,7 @@ class Records:
         self._file.write(_line(entry))
         self._file.flush()
         for name, value in entry.items():
-            if isinstance(value, (int, float)) and name not in ("step", "epoch"):
+            if isinstance(value, (int, float, np.number)) and name not in ("step", "epoch"):
                 self._board.add_scalar(name, value, entry["step"])
 
     def close(self) -> None:
@@ -44,6 +44,20 @@ def write_summary(workdir: pathlib.Path, figures: Mapping[str, Any]) -> None:
     rewritten = path.with_suffix(".json.new")
     rewritten.write_text(json.dumps(plain(figures), indent=1) + "\n")
     rewritten.replace(path)
+
+
+def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
+    """The figures in `summary.json`, none where it is missing or not whole."""
+    try:
+        return json.loads((workdir / "summary.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
+def last_line(workdir: pathlib.Path) -> dict[str, Any]:
+    """The newest line of `metrics.jsonl`, empty where there is none."""
+    lines = read_metrics(workdir / "metrics.jsonl")
+    return lines[-1] if lines else {}
 
 
 def write_comparison(

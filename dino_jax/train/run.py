@@ -31,7 +31,7 @@ from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.interrupt import interruptible
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
-from dino_jax.train.records import Records, write_summary
+from dino_jax.train.records import Records, last_line, read_summary, write_summary
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
@@ -142,11 +142,18 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
         example_name=run.train.name,
     )
     began = time.perf_counter()
-    with _batches(run, start) as batches, interruptible() as stop:
-        state = loop.run(state, batches, stop=stop)
+    if start < run.resolved.steps:
+        with _batches(run, start) as batches, interruptible() as stop:
+            state = loop.run(state, batches, stop=stop)
     checkpoints.close()
     records.close()
-    summary = {**loop.summary(), "seconds": round(time.perf_counter() - began, 1)}
+    summary = read_summary(run.workdir) if start == run.resolved.steps else {}
+    summary = summary or {
+        **last_line(run.workdir),
+        **loop.troubles(),
+        "steps": run.resolved.steps,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
     write_summary(run.workdir, summary)
     done = int(state.step)
     return Outcome(state, summary, done == run.resolved.steps, folder / str(done))
