@@ -30,25 +30,21 @@ def test_none_holds_image_data() -> None:
                     assert len(np.unique(file[key])) <= 2, f"{path.name}: {key}"  # a mask
 
 
-@pytest.fixture(name="full")
-def folder_they_come_from() -> pathlib.Path:
-    if not (golden.FOLDER / "meta.json").exists() or not golden.committed_serves():
+def test_they_equal_the_golden_folder_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = golden.FOLDER
+    if not (full / "meta.json").exists() or not golden.committed_serves():
         pytest.skip("the golden folder these come from is not here (set DINO_JAX_GOLDEN)")
-    return golden.FOLDER
+    for name in committed.COPIED:
+        assert (golden.COMMITTED / name).read_bytes() == (full / name).read_bytes(), name
+    for name in committed.REDUCED:
+        monkeypatch.setattr(golden, "FOLDER", full)
+        whole = golden.arrays(name)
+        monkeypatch.setattr(golden, "FOLDER", full / "absent")
+        assert_equal(golden.arrays(name), whole)
 
 
-@pytest.mark.parametrize("name", committed.COPIED)
-def test_copies_equal_the_golden_folder_s(name: str, full: pathlib.Path) -> None:
-    assert (golden.COMMITTED / name).read_bytes() == (full / name).read_bytes()
-
-
-@pytest.mark.parametrize("name", committed.REDUCED)
-def test_what_is_rebuilt_equals_the_golden_folder_s(
-    name: str, full: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = golden.arrays(name)
-    monkeypatch.setattr(golden, "FOLDER", full / "absent")
-    ours = golden.arrays(name)
+def assert_equal(ours: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> None:
+    """The committed arrays, those that the formula puts back among them, are the folder's."""
     left_out = re.compile(str(ours.pop(committed.LEFT_OUT, "$.")))  # that matches nothing
     assert set(ours) == {key for key in whole if not left_out.match(key)}
     for key, value in ours.items():
