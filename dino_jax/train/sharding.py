@@ -26,12 +26,12 @@ def batch_sharded(mesh: Mesh) -> NamedSharding:
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Lay one process's rows of a global batch out over the mesh, without waiting.
 
-    Integers become int32 (an example index above 2**31 - 1 is refused by the sources).
+    int64 becomes int32 (an example index above 2**31 - 1 is refused by the sources).
     """
     sharding = batch_sharded(mesh)
     return {
         name: jax.make_array_from_process_local_data(
-            sharding, value if value.dtype == np.uint8 else value.astype(np.int32)
+            sharding, value.astype(np.int32) if value.dtype == np.int64 else value
         )
         for name, value in batch.items()
     }

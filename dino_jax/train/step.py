@@ -116,7 +116,10 @@ def _accumulated(method: Method, state: TrainState, batch: DeviceBatch) -> Pass:
     shapes = jax.eval_shape(
         lambda: one_pass(method, state, jax.tree.map(lambda value: value[0], micros))
     )
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), _averaged(shapes))
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        (shapes.gradient, shapes.terms, shapes.mean_logits),
+    )
     start = Pass(zeros[0], zeros[1], zeros[2], state.student_stats, state.teacher_stats)
     return jax.lax.scan(body, start, micros)[0]
 

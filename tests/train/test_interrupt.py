@@ -1,0 +1,34 @@
+"""The first signal is noted, the second acts, and the handlers are as they were."""
+
+import os
+import signal
+
+import pytest
+
+from dino_jax.train.interrupt import interruptible
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_first_signal_is_noted_and_the_handlers_return(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with interruptible() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_second_signal_acts_at_once() -> None:
+    with interruptible() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_return_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError), interruptible():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGTERM) == before
