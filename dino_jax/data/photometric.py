@@ -48,22 +48,23 @@ def draw(random: np.random.Generator, *, view: int, config: AugmentConfig) -> Dr
     kind = min(view, 2)
     u = [float(value) for value in random.random(10)]
 
-    def factor(uniform: float, spread: float) -> float:
-        low = max(0.0, 1.0 - spread)
-        return low + (1.0 + spread - low) * uniform
-
     low, high = config.blur_radius
     return Draw(
         jitter=u[0] < config.jitter_probability,
-        brightness=factor(u[1], config.brightness),
-        contrast=factor(u[2], config.contrast),
-        saturation=factor(u[3], config.saturation),
+        brightness=_factor(u[1], config.brightness),
+        contrast=_factor(u[2], config.contrast),
+        saturation=_factor(u[3], config.saturation),
         hue=config.hue * (2.0 * u[4] - 1.0),
         order=_ORDERS[int(u[5] * len(_ORDERS))],
         greyscale=u[6] < config.grayscale_probability,
         radius=low + (high - low) * u[7] if u[8] < config.blur_probability[kind] else 0.0,
         solarise=u[9] < config.solarize_probability[kind],
     )
+
+
+def _factor(uniform: float, spread: float) -> float:
+    low = max(0.0, 1.0 - spread)
+    return low + (1.0 + spread - low) * uniform
 
 
 def apply(crop: Crop, drawn: Draw, *, config: AugmentConfig) -> Crop:
