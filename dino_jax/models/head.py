@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
+from dino_jax.models.gradients import gelu
 from dino_jax.models.initial import DECLARED, HEAD_RULES, draw
 from dino_jax.models.layers import BatchNorm, Linear
 from dino_jax.models.naming import flatten, unflatten
@@ -68,7 +69,7 @@ class _HeadMlp(nn.Module):
             x = Linear(self.hidden, self.dtype, name=str(stride * layer))(x)
             if self.batch_norm:
                 x = BatchNorm(name=str(stride * layer + 1))(x, train=train).astype(self.dtype)
-            x = jax.nn.gelu(x, approximate=False)
+            x = gelu(x)
         return Linear(self.bottleneck, self.dtype, name=str(stride * (self.layers - 1)))(x)
 
 

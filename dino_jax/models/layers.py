@@ -6,13 +6,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from dino_jax.models.gradients import affine, layer_norm
 from dino_jax.models.initial import DECLARED
-
-
-def matmul_precision(dtype: DTypeLike) -> jax.lax.Precision:
-    """HIGHEST for float32, so that no accelerator lowers it; the default for bfloat16."""
-    full = jnp.dtype(dtype) == jnp.float32
-    return jax.lax.Precision.HIGHEST if full else jax.lax.Precision.DEFAULT
 
 
 class Linear(nn.Module):
@@ -27,13 +22,7 @@ class Linear(nn.Module):
         shape = (self.features, x.shape[-1])
         weight = self.param("weight", DECLARED, shape, jnp.float32)
         bias = self.param("bias", DECLARED, (self.features,), jnp.float32)
-        y = jax.lax.dot_general(
-            x.astype(self.dtype),
-            weight.astype(self.dtype),
-            (((x.ndim - 1,), (1,)), ((), ())),
-            precision=matmul_precision(self.dtype),
-        )
-        return y + jnp.broadcast_to(bias.astype(self.dtype), y.shape)
+        return affine(x.astype(self.dtype), weight.astype(self.dtype), bias.astype(self.dtype))
 
 
 class LayerNorm(nn.Module):
@@ -47,11 +36,7 @@ class LayerNorm(nn.Module):
         width = x.shape[-1]
         weight = self.param("weight", DECLARED, (width,), jnp.float32)
         bias = self.param("bias", DECLARED, (width,), jnp.float32)
-        x = x.astype(jnp.float32)
-        centred = x - x.mean(axis=-1, keepdims=True)
-        variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-        normal = centred * jax.lax.rsqrt(variance + self.epsilon)
-        return normal * jnp.broadcast_to(weight, x.shape) + jnp.broadcast_to(bias, x.shape)
+        return layer_norm(x.astype(jnp.float32), weight, bias, self.epsilon)
 
 
 class PatchProjection(nn.Module):
@@ -76,10 +61,7 @@ class PatchProjection(nn.Module):
         x = x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, rows * columns, size * size * channels)
         # One matrix product: on CPU several times faster than the convolution, backwards above all.
         kernel = weight.transpose(0, 2, 3, 1).reshape(self.features, -1).astype(self.dtype)
-        y = jax.lax.dot_general(
-            x, kernel, (((2,), (1,)), ((), ())), precision=matmul_precision(self.dtype)
-        )
-        return y + jnp.broadcast_to(bias.astype(self.dtype), y.shape)
+        return affine(x, kernel, bias.astype(self.dtype))
 
 
 class BatchNorm(nn.Module):
