@@ -5,7 +5,9 @@ teacher_stats, target_state, opt_state; parameters under the original's dotted n
 hold `format_version` and the resolved configuration. The data position is the step alone.
 """
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -54,21 +56,34 @@ class Checkpoints:
         """Load the newest checkpoint into the structure, types and shardings of `like`.
 
         Raises:
-            UserError: a newer format, or other tensors than `like` has, which are named.
+            UserError: a newer format, a damaged folder, or tensors of other names or shapes than
+            those of `like`, which are named.
         """
-        newest = self._manager.latest
-        if newest is None:
+        step = self.latest
+        if step is None:
             raise UserError(f"no checkpoint in {self._manager.directory}")
-        _check_format(newest.custom_metadata)
-        wanted = _as_dict(like)
-        saved = _names(self._manager.metadata(newest.step).metadata)
-        differing = sorted(_names(wanted) ^ saved)
+        folder = pathlib.Path(self._manager.directory) / str(step)
+        with _damage_in_one_line(folder):
+            # That of `latest` holds neither the tensors nor what was written beside them.
+            metadata = self._manager.metadata(step)
+            saved = _shapes(metadata.metadata)
+        _check_format(metadata.custom_metadata, folder)
+        wanted = _shapes(_as_dict(like))
+        if not saved:  # only logged by orbax
+            raise UserError(f"{_unreadable(folder)} (it names no tensors)")
+        # The optimiser's last: its names follow from the parameters'.
+        differing = sorted(
+            {name for name, _ in wanted.items() ^ saved.items()},
+            key=lambda name: (name.startswith("opt_state."), name),
+        )
         if differing:
             raise UserError(
-                f"the checkpoint in {self._manager.directory} holds other tensors than this "
-                f"configuration: {', '.join(differing[:4])}{' …' if len(differing) > 4 else ''}"
+                f"the checkpoint {folder} holds other tensors than this configuration: "
+                f"{', '.join(differing[:4])}{' …' if len(differing) > 4 else ''}"
             )
-        return TrainState(**self._manager.load(newest.step, jax.tree.map(_abstract, wanted)))
+        with _damage_in_one_line(folder):
+            loaded = self._manager.load(step, jax.tree.map(_abstract, _as_dict(like)))
+        return TrainState(**loaded)
 
     def wait(self) -> None:
         """Block until the save in flight is committed; its error is raised."""
@@ -89,11 +104,14 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
     or "student". Nothing else of the checkpoint is read.
 
     Raises:
-        UserError: no checkpoint there, or one of a newer format.
+        UserError: no checkpoint there, a damaged one, or one of a newer format.
     """
+    if network not in ("teacher", "student"):
+        raise UserError(f"a checkpoint holds no network {network!r}: expected teacher or student")
     folder = _step_folder(path)
-    metadata = ocp.metadata(folder)
-    _check_format(metadata.custom_metadata)
+    with _damage_in_one_line(folder):
+        metadata = ocp.metadata(folder)
+    _check_format(metadata.custom_metadata, folder)
     # Without arrays of a run at hand, everything goes to the first device.
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     wanted = {name: metadata.metadata[name] for name in (network, f"{network}_stats")}
@@ -103,7 +121,7 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
     partial = ocp.options.PyTreeOptions(
         loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
     )
-    with ocp.Context(pytree_options=partial):
+    with ocp.Context(pytree_options=partial), _damage_in_one_line(folder):
         tree = ocp.load(folder, abstract)
     config = dict(metadata.custom_metadata or {}).get("config", {})
     return tree[network], tree[f"{network}_stats"], config
@@ -122,12 +140,30 @@ def _step_folder(path: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _check_format(metadata: Any) -> None:
+@contextlib.contextmanager
+def _damage_in_one_line(folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of damaged files orbax and tensorstore raise nearly anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"{_unreadable(folder)} ({reason[:200]})") from error
+
+
+def _unreadable(folder: pathlib.Path) -> str:
+    return (
+        f"the checkpoint {folder} cannot be read: if it is damaged, remove that folder, and the "
+        "checkpoint before it is taken"
+    )
+
+
+def _check_format(metadata: Any, folder: pathlib.Path) -> None:
     version = dict(metadata or {}).get("format_version")
-    if version is None or int(version) > FORMAT_VERSION:
+    if version is None:
+        raise UserError(f"{_unreadable(folder)} (it says no format_version)")
+    if int(version) > FORMAT_VERSION:
         raise UserError(
-            f"checkpoint format {version} is not known to this version of dino_jax (it reads up "
-            f"to {FORMAT_VERSION}); install the version that wrote it, or a newer one"
+            f"the format {version} of {folder} is not known to this version of dino_jax (it reads "
+            f"up to {FORMAT_VERSION}); install the version that wrote it, or a newer one"
         )
 
 
@@ -135,11 +171,11 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
     return state._asdict()
 
 
-def _names(tree: Any) -> set[str]:
-    """Leaf names that do not depend on the container (a named tuple is saved as a dictionary)."""
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes by names that do not depend on the container (a named tuple is saved as a dict)."""
     return {
-        ".".join(str(_key(entry)) for entry in path)
-        for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]
+        ".".join(str(_key(entry)) for entry in path): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
     }
 
 
