@@ -141,7 +141,7 @@ class Loop:
             if metrics["skipped"]:
                 self._skipped += 1
                 log.warning("step %d: the loss is not finite; the update was skipped whole", step)
-            elif alarm := self._watch.see(step, metrics):
+            elif alarm := self._watch.see(step, {k: float(v) for k, v in metrics.items()}):
                 log.warning("%s", alarm)
         self._pending.clear()
 

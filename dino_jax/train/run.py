@@ -1,5 +1,6 @@
 """One run from its configuration to its summary: the parts put together, in order."""
 
+import contextlib
 import logging
 import pathlib
 import time
@@ -23,6 +24,7 @@ from dino_jax.config import (
 )
 from dino_jax.data.holdout import train_and_held_out
 from dino_jax.data.pipeline import TrainIterator, train_iterator
+from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
 from dino_jax.models.build import Model
@@ -87,12 +89,16 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
     )
     if record is not None:
         check_resume(record, resolved, force_schedule=force_schedule)
-    method = build_method(resolved)
+    method, mesh = build_method(resolved), make_mesh(resolved.config.devices)
+    run = Run(resolved, train_source, held_out, method, mesh, workdir)
+    if record is None:
+        # A mistake found later would leave a folder that its correction could not use.
+        Reader(train_source).read(0)
+        _start_from(run)
     save_record(workdir, requested, resolved)
     for reason in resolved.reasons:
         log.info("%s", reason)
-    mesh = make_mesh(resolved.config.devices)
-    return Run(resolved, train_source, held_out, method, mesh, workdir)
+    return run
 
 
 def initial_state(run: Run) -> TrainState:
@@ -101,9 +107,18 @@ def initial_state(run: Run) -> TrainState:
     Raises:
         UserError: the network that `init_from` names does not fit the configuration.
     """
+    networks = _start_from(run)
+    if networks is None:
+        return init_state(run.method, run.resolved)
+    student, teacher = networks
+    return init_state(run.method, run.resolved, student)._replace(teacher=teacher)
+
+
+def _start_from(run: Run) -> tuple[Params, Params] | None:
+    """Student and teacher that `init_from` names, if it names any."""
     source = run.resolved.config.init_from
     if source is None:
-        return init_state(run.method, run.resolved)
+        return None
     student, _, _ = load_network(pathlib.Path(source), "student")
     teacher, _, _ = load_network(pathlib.Path(source), "teacher")
     wanted = jax.eval_shape(lambda: init_state(run.method, run.resolved)).student
@@ -117,36 +132,24 @@ def initial_state(run: Run) -> TrainState:
             f"init_from {source} does not fit this configuration: {', '.join(differing[:4])} "
             f"differ ({len(differing)} in all); give the model and head of that run"
         )
-    return init_state(run.method, run.resolved, student)._replace(teacher=teacher)
+    return student, teacher
 
 
 def train(run: Run, evaluator: Evaluator) -> Outcome:
     """Train from the newest checkpoint in the working directory, or from the start."""
     config = run.resolved.config
     folder = run.workdir / "checkpoints"
-    checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
-    state = jax.device_put(initial_state(run), replicated(run.mesh))
-    if checkpoints.latest is not None:
-        state = checkpoints.restore(state)
-        log.info("resuming after step %d of %d", int(state.step), run.resolved.steps)
-    start = int(state.step)
-    records = Records(run.workdir, resumed_at=start)
-    loop = Loop(
-        compiled_step(run.method, run.mesh),
-        run.mesh,
-        _plan(run.resolved),
-        records=records,
-        checkpoints=checkpoints,
-        watch=CollapseWatch(config.head.prototypes),
-        evaluate=_both_networks(evaluator),
-        example_name=run.train.name,
-    )
     began = time.perf_counter()
-    if start < run.resolved.steps:
-        with _batches(run, start) as batches, interruptible() as stop:
-            state = loop.run(state, batches, stop=stop)
-    checkpoints.close()
-    records.close()
+    with contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
+        stack.callback(checkpoints.close)
+        state = _newest_state(run, checkpoints)
+        start = int(state.step)
+        records = stack.enter_context(contextlib.closing(Records(run.workdir, resumed_at=start)))
+        loop = _loop(run, evaluator, records, checkpoints)
+        if start < run.resolved.steps:
+            with _batches(run, start) as batches, interruptible() as stop:
+                state = loop.run(state, batches, stop=stop)
     summary = read_summary(run.workdir) if start == run.resolved.steps else {}
     summary = summary or {
         **last_line(run.workdir),
@@ -166,6 +169,29 @@ def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
         "student": outcome.state.student,
         "teacher": outcome.state.teacher,
     }
+
+
+def _newest_state(run: Run, checkpoints: Checkpoints) -> TrainState:
+    """The state to go on from, on every device: of the newest checkpoint, or the first."""
+    everywhere = replicated(run.mesh)
+    if checkpoints.latest is None:
+        return jax.device_put(initial_state(run), everywhere)
+    state = checkpoints.restore(jax.device_put(init_state(run.method, run.resolved), everywhere))
+    log.info("resuming after step %d of %d", int(state.step), run.resolved.steps)
+    return state
+
+
+def _loop(run: Run, evaluator: Evaluator, records: Records, checkpoints: Checkpoints) -> Loop:
+    return Loop(
+        compiled_step(run.method, run.mesh),
+        run.mesh,
+        _plan(run.resolved),
+        records=records,
+        checkpoints=checkpoints,
+        watch=CollapseWatch(run.resolved.config.head.prototypes),
+        evaluate=_both_networks(evaluator),
+        example_name=run.train.name,
+    )
 
 
 def compiled_step(method: Method, mesh: jax.sharding.Mesh) -> StepFunction:
