@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dino_jax import flags
 from dino_jax.config import UserError, validate
+from dino_jax.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from dino_jax.train.run import Outcome, Run
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(parsed: flags.Parsed) -> int:
+    keep_freed_memory()
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.evals.suite import progress_suite
     from dino_jax.train.run import prepare, train
