@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
-from dino_jax.models.gradients import gelu, matmul_precision, residual
+from dino_jax.models.gradients import attend, attention_map, gelu, residual
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import LayerNorm, Linear, PatchProjection
 from dino_jax.models.posembed import interpolate
@@ -60,23 +60,15 @@ class Attention(nn.Module):
         """The mixed tokens and, where asked for, the softmaxed map (float32)."""
         batch, tokens, width = x.shape
         qkv = Linear(3 * width, self.dtype, name="qkv")(x)
-        qkv = qkv.reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.transpose(2, 0, 3, 1, 4)
-        precision = matmul_precision(self.dtype)
-        # Written out: on CPU `jax.nn.dot_product_attention` takes up to twice as long.
-        logits = jnp.einsum(
-            "bhqd,bhkd->bhqk",
-            query * (width // self.heads) ** -0.5,
-            key,
-            precision=precision,
-            preferred_element_type=jnp.float32,
+        shape = (batch, tokens, self.heads, width // self.heads)
+        # Split before the axes move: the gradient then is joined once, by one concatenation.
+        query, key, value = (
+            part.reshape(shape).swapaxes(1, 2) for part in jnp.split(qkv, 3, axis=-1)
         )
-        attention = jax.nn.softmax(logits, axis=-1)
-        mixed = jnp.einsum(
-            "bhqk,bhkd->bhqd", attention.astype(self.dtype), value, precision=precision
-        )
-        mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
-        return Linear(width, self.dtype, name="proj")(mixed), attention if return_map else None
+        query = query * (width // self.heads) ** -0.5
+        mixed = attend(query, key, value).swapaxes(1, 2).reshape(x.shape)
+        attention = attention_map(query, key) if return_map else None
+        return Linear(width, self.dtype, name="proj")(mixed), attention
 
 
 class Mlp(nn.Module):
