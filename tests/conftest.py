@@ -9,6 +9,7 @@ import os
 os.environ["JAX_PLATFORMS"] = os.environ.get("DINO_JAX_TEST_PLATFORM", "cpu")
 
 import jax
+import pytest
 from absl import flags
 from jaxtyping import install_import_hook
 
@@ -22,3 +23,14 @@ flags.FLAGS.mark_as_parsed()
 
 # Array shapes in signatures are checked at every call, under pytest only.
 install_import_hook("dino_jax", "tests.checked.check")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compilation(request: pytest.FixtureRequest) -> None:
+    """Compile with little optimisation, in half the time, except what is held to the original.
+
+    Nothing compiled is carried from one file to the next: it would be of the other kind, and
+    thousands of programs fill the memory.
+    """
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", "parity" not in request.path.parts)
