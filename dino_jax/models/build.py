@@ -135,7 +135,8 @@ def _apply(
         if keys is not None and parts.drop_path > 0:
             each = keys[index].reshape(-1)
             factors = drop_path_factors(each, parts.drop_path, parts.vit.depth)
-        found = _encode(parts, params, images.reshape(-1, *images.shape[2:]), factors=factors)
+        merged = images.reshape(-1, *images.shape[2:])
+        found = _encode(parts, params, merged, factors=factors, cls_only=True)
         groups.append(found.cls.reshape(*images.shape[:2], -1))
     logits, new = parts.head.apply(
         under(HEAD, params), under(HEAD, stats), jnp.concatenate(groups, axis=1)

@@ -80,18 +80,18 @@ def _product(a: Array, b: Array, over_a: tuple[int, ...], over_b: tuple[int, ...
 
 
 def attention_map(
-    query: Float[Array, "batch heads tokens size"], key: Float[Array, "batch heads tokens size"]
-) -> Float[Array, "batch heads tokens tokens"]:
+    query: Float[Array, "batch heads queries size"], key: Float[Array, "batch heads tokens size"]
+) -> Float[Array, "batch heads queries tokens"]:
     """Softmax over the keys of query · key, float32; the query comes scaled."""
     return jax.nn.softmax(_small_product(query, key, 3, 3), axis=-1)
 
 
 @jax.custom_vjp
 def attend(
-    query: Float[Array, "batch heads tokens size"],
+    query: Float[Array, "batch heads queries size"],
     key: Float[Array, "batch heads tokens size"],
     value: Float[Array, "batch heads tokens size"],
-) -> Float[Array, "batch heads tokens size"]:
+) -> Float[Array, "batch heads queries size"]:
     """The values mixed by the attention map, in the type of the arguments; query comes scaled."""
     return _attend_forward(query, key, value)[0]
 

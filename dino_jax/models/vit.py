@@ -53,11 +53,18 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch tokens width"], *, return_map: bool = False
+        self,
+        x: Float[Array, "batch tokens width"],
+        *,
+        asking: int | None = None,
+        return_map: bool = False,
     ) -> tuple[
-        Float[Array, "batch tokens width"], Float[Array, "batch heads tokens tokens"] | None
+        Float[Array, "batch queries width"], Float[Array, "batch heads queries tokens"] | None
     ]:
-        """The mixed tokens and, where asked for, the softmaxed map (float32)."""
+        """The mixed tokens, the first `asking` of them or all, and the map if asked for (float32).
+
+        Every token answers, whoever asks.
+        """
         batch, tokens, width = x.shape
         qkv = Linear(3 * width, self.dtype, name="qkv")(x)
         shape = (batch, tokens, self.heads, width // self.heads)
@@ -65,8 +72,8 @@ class Attention(nn.Module):
         query, key, value = (
             part.reshape(shape).swapaxes(1, 2) for part in jnp.split(qkv, 3, axis=-1)
         )
-        query = query * (width // self.heads) ** -0.5
-        mixed = attend(query, key, value).swapaxes(1, 2).reshape(x.shape)
+        query = query[:, :, :asking] * (width // self.heads) ** -0.5
+        mixed = attend(query, key, value).swapaxes(1, 2).reshape(batch, -1, width)
         attention = attention_map(query, key) if return_map else None
         return Linear(width, self.dtype, name="proj")(mixed), attention
 
@@ -98,11 +105,15 @@ class Block(nn.Module):
         x: Float[Array, "batch tokens width"],
         factors: Float[Array, "2 batch"] | None = None,
         *,
+        asking: int | None = None,
         return_map: bool = False,
     ) -> tuple[
-        Float[Array, "batch tokens width"], Float[Array, "batch heads tokens tokens"] | None
+        Float[Array, "batch queries width"], Float[Array, "batch heads queries tokens"] | None
     ]:
-        """Add both branches, each times its drop path factor per sample where given."""
+        """Add both branches, each times its drop path factor per sample where given.
+
+        With `asking` only so many leading tokens come out, the same as if all did.
+        """
 
         def add(x: Array, branch: Array, which: int) -> Array:
             branch = branch.astype(jnp.float32)
@@ -111,8 +122,8 @@ class Block(nn.Module):
             return residual(x + branch)
 
         attend = Attention(self.heads, self.dtype, name="attn")
-        mixed, attention = attend(LayerNorm(name="norm1")(x), return_map=return_map)
-        x = add(x, mixed, 0)
+        mixed, attention = attend(LayerNorm(name="norm1")(x), asking=asking, return_map=return_map)
+        x = add(x[:, :asking], mixed, 0)
         mlp = Mlp(self.mlp_ratio * x.shape[-1], self.dtype, name="mlp")
         return add(x, mlp(LayerNorm(name="norm2")(x)), 1), attention
 
@@ -136,11 +147,15 @@ class Blocks(nn.Module):
         *,
         keep: int,
         map_of: int | None,
+        asking: int | None = None,
     ) -> tuple[
-        list[Float[Array, "batch tokens width"]],
-        Float[Array, "batch heads tokens tokens"] | None,
+        list[Float[Array, "batch _ width"]],
+        Float[Array, "batch heads _ tokens"] | None,
     ]:
-        """The last `keep` (≥ 1) block outputs and the attention map of block `map_of`."""
+        """The last `keep` (≥ 1) block outputs and the attention map of block `map_of`.
+
+        The last block puts out its first `asking` tokens, or all.
+        """
         start = 0
         if self.scanned and not self.is_initializing():
             start = min(self.depth - keep, self.depth if map_of is None else map_of)
@@ -149,7 +164,8 @@ class Blocks(nn.Module):
         for index in range(start, self.depth):
             block = Block(self.heads, dtype=self.dtype, name=str(index))
             own = None if factors is None else factors[index]
-            x, found = block(x, own, return_map=index == map_of)
+            last = asking if index == self.depth - 1 else None
+            x, found = block(x, own, asking=last, return_map=index == map_of)
             attention = attention if found is None else found
             outputs.append(x)
         return (outputs or [x])[-keep:], attention
@@ -227,10 +243,19 @@ class VisionTransformer(nn.Module):
         *,
         blocks: int = 0,
         map_of: int | None = None,
+        cls_only: bool = False,
     ) -> Features:
-        """Encode normalised images; `factors` are the drop path's, absent outside training."""
+        """Encode normalised images; `factors` are the drop path's, absent outside training.
+
+        With `cls_only` there are no patches, and the last block computes none but what the class
+        token needs of them: three quarters of a block saved, the class token is the same.
+        """
         outputs, attention = self.blocks(
-            self.tokens(images), factors, keep=max(blocks, 1), map_of=map_of
+            self.tokens(images),
+            factors,
+            keep=max(blocks, 1),
+            map_of=map_of,
+            asking=1 if cls_only else None,
         )
         normed = tuple(self.norm(output) for output in outputs)
         last = normed[-1]
