@@ -1,7 +1,6 @@
 """Held-out images as the evaluations see them: resized, cut at the centre, not augmented."""
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,6 @@ from dino_jax.data.crops import GLOBAL_VIEWS, cut_crops, resize_image
 from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.source import Source
 
-_LOG = logging.getLogger(__name__)
 _THREADS = 8
 
 Indices = Sequence[int] | Int[np.ndarray, "n"]
@@ -109,7 +107,7 @@ def _batches(
         try:
             return load(index)
         except UnreadableImageError as error:
-            _LOG.warning("left out of the evaluation: %s (%s)", source.name(index), error)
+            source.name_unreadable(index, error)
             return None
 
     wanted = [int(index) for index in indices]

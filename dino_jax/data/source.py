@@ -28,6 +28,7 @@ class Source(abc.ABC):
         self.spec = spec
         self.channels = channels
         self.class_names = tuple(class_names)
+        self._named: set[int] = set()
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -45,6 +46,13 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def labels(self) -> Int[np.ndarray, "n"] | None:
         """The class of every example (int64 index into `class_names`), or None without labels."""
+
+    def name_unreadable(self, index: int, reason: object = None) -> None:
+        """Name an unreadable example to the user: the first time, whoever came upon it."""
+        if index not in self._named:
+            self._named.add(index)
+            why = "" if reason is None else f" ({reason})"
+            _LOG.warning("skipped unreadable image %s%s", self.name(index), why)
 
     def label(self, index: int) -> int | None:
         """The class of one example, or None where there are no labels."""

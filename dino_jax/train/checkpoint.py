@@ -118,10 +118,9 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), wanted
     )
-    partial = ocp.options.PyTreeOptions(
-        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
-    )
-    with ocp.Context(pytree_options=partial), _damage_in_one_line(folder):
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    with context, _damage_in_one_line(folder):
         tree = ocp.load(folder, abstract)
     config = dict(metadata.custom_metadata or {}).get("config", {})
     return tree[network], tree[f"{network}_stats"], config

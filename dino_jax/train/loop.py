@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from dino_jax.data.source import Source
 from dino_jax.train.checkpoint import Checkpoints
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.records import Records
@@ -59,12 +60,12 @@ class Loop:
         checkpoints: Checkpoints,
         watch: CollapseWatch,
         evaluate: Evaluate,
-        example_name: Callable[[int], str],
+        source: Source,
     ) -> None:
-        """Put the parts together; `example_name` names an unreadable example for the user."""
+        """Put the parts together; `source` names unreadable examples to the user."""
         self._step, self._mesh, self._plan = step, mesh, plan
         self._records, self._checkpoints = records, checkpoints
-        self._watch, self._evaluate, self._example_name = watch, evaluate, example_name
+        self._watch, self._evaluate, self._source = watch, evaluate, source
         self._unreadable: set[int] = set()
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._latest: dict[str, Any] = {}
@@ -76,7 +77,7 @@ class Loop:
             "collapse": self._watch.collapsed,
             "alarms": self._watch.alarms,
             "skipped_updates": self._skipped,
-            "unreadable_images": [self._example_name(i) for i in sorted(self._unreadable)],
+            "unreadable_images": [self._source.name(i) for i in sorted(self._unreadable)],
         }
 
     def run(
@@ -110,7 +111,7 @@ class Loop:
         replaced = batch["replaced"]
         for index in {int(index) for index in replaced[replaced >= 0]} - self._unreadable:
             self._unreadable.add(index)
-            log.warning("skipped unreadable image %s", self._example_name(index))
+            self._source.name_unreadable(index)
         return {name: value for name, value in batch.items() if name != "replaced"}
 
     def _keep_books(self, done: int, state: TrainState, clock: "_Clock", bar: tqdm) -> None:

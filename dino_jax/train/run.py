@@ -190,7 +190,7 @@ def _loop(run: Run, evaluator: Evaluator, records: Records, checkpoints: Checkpo
         checkpoints=checkpoints,
         watch=CollapseWatch(run.resolved.config.head.prototypes),
         evaluate=_both_networks(evaluator),
-        example_name=run.train.name,
+        source=run.train,
     )
 
 

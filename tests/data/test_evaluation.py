@@ -51,7 +51,7 @@ def test_an_unreadable_image_is_named_and_leaves_an_empty_row(
         (batch,) = eval_batches(source, np.arange(3), size=16, batch_size=3)
     assert batch.index.tolist() == [0, -1, 2]
     assert not batch.images[1].any()
-    assert caplog.messages == ["left out of the evaluation: number 1 (damaged)"]
+    assert caplog.messages == ["skipped unreadable image number 1 (damaged)"]
 
 
 def test_views_are_the_training_crops_of_epoch_0() -> None:

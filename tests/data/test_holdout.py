@@ -1,11 +1,13 @@
 """What is held out of a training set, and what the images are like."""
 
+import logging
 import pathlib
 
 import numpy as np
 import pytest
 
-from dino_jax.config import UserError
+from dino_jax.config import CropsConfig, UserError
+from dino_jax.data.evaluation import eval_batches, view_batches
 from dino_jax.data.holdout import MOST, Subset, train_and_held_out
 from dino_jax.data.survey import LOOKED_AT, median_short_side
 from tests.data.fakes import FakeSource
@@ -56,9 +58,9 @@ def test_a_subset_shows_its_source(tmp_path: pathlib.Path) -> None:
             assert part.label(i) == number % 3
 
 
-def test_one_image_leaves_none_to_train_on(tmp_path: pathlib.Path) -> None:
-    train, held_out = train_and_held_out(folder(tmp_path, 1), None, channels=3)
-    assert (len(train), len(held_out)) == (0, 1)
+def test_one_image_is_too_few(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(UserError, match="holds one image: give more"):
+        train_and_held_out(folder(tmp_path, 1), None, channels=3)
 
 
 def test_named_held_out_images_are_taken(tmp_path: pathlib.Path) -> None:
@@ -88,3 +90,16 @@ def test_median_short_side_passes_over_what_cannot_be_read() -> None:
 def test_nothing_readable_is_the_users_to_solve() -> None:
     with pytest.raises(UserError, match=r"none of 3 images of fake can be read \(number 0: dam"):
         median_short_side(FakeSource(3, damaged=(0, 1, 2)))
+
+
+def test_an_unreadable_image_is_named_once_whoever_comes_upon_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = FakeSource(4, damaged=(2,))
+    held_out = Subset(source, np.array([0, 2]))
+    crops = CropsConfig(global_size=16, local_number=0)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            list(eval_batches(held_out, [0, 1], size=16, batch_size=2))
+            list(view_batches(held_out, [0, 1], crops, seed=0, batch_size=2))
+    assert caplog.messages == ["skipped unreadable image number 2 (damaged)"]

@@ -1,24 +1,23 @@
 """One device and eight: the same figures, an eighth of the work each, nothing gathered."""
 
 import functools
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
+from dino_jax.train.checkpoint import Checkpoints
 from dino_jax.train.sharding import batch_sharded, make_mesh, put_batch, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import one_pass
 from tests import golden
 from tests.train import tiny
 
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-"""Machine code that is made quickly; what lies on which device is decided before."""
-
 
 class Compiled(NamedTuple):
-    """A run whose step is compiled without optimisation, and the program of one device."""
+    """A run with its compiled step, and the program of one device."""
 
     run: tiny.Trainer
     text: str
@@ -28,11 +27,11 @@ class Compiled(NamedTuple):
 def compiled(devices: int, **overrides: Any) -> Compiled:
     """With batch statistics and local crops."""
     run = tiny.trainer(devices, head__batch_norm=True, **overrides)
-    step = run.step.lower(run.start(), put_batch(tiny.batch(0), run.mesh)).compile(UNOPTIMISED)
+    step = run.step.lower(run.start(), put_batch(tiny.batch(0), run.mesh)).compile()
     return Compiled(run._replace(step=step), step.as_text())
 
 
-EVERYTHING = {"augment__where": "device", "model__drop_path": 0.3}
+ON_DEVICE = {"model__depth": 1, "augment__where": "device"}
 
 
 def collectives(text: str) -> set[str]:
@@ -42,7 +41,7 @@ def collectives(text: str) -> set[str]:
 
 def test_ten_steps_give_the_same_figures_on_one_and_eight_devices() -> None:
     """Batch statistics among it: those of the whole batch, wherever its rows lie."""
-    (one, alone), (eight, shared) = (compiled(n, **EVERYTHING).run.run(10) for n in (1, 8))
+    (one, alone), (eight, shared) = (compiled(n, **ON_DEVICE).run.run(10) for n in (1, 8))
     for line, other in zip(alone, shared, strict=True):
         assert other["loss"] == pytest.approx(line["loss"], rel=1e-5)
         assert other["kl"] == pytest.approx(line["kl"], abs=2e-5)
@@ -55,7 +54,22 @@ def test_ten_steps_give_the_same_figures_on_one_and_eight_devices() -> None:
     assert len(eight.student["head.last_layer.weight_v"].sharding.device_set) == 8
 
 
-@pytest.mark.parametrize("overrides", [EVERYTHING, {"accumulate": 2, "model__depth": 1}])
+def test_a_run_goes_on_with_other_devices(tmp_path: pathlib.Path) -> None:
+    (one, eight), figures = (compiled(n, **ON_DEVICE).run for n in (1, 8)), []
+    for start, then in ((one, eight), (eight, one)):
+        state, first = start.run(3)
+        checkpoints = Checkpoints(tmp_path / str(start.mesh.size))
+        checkpoints.save(state, 3)
+        checkpoints.wait()
+        state = checkpoints.restore(then.start())
+        checkpoints.close()
+        figures.append(first + then.run(3, state)[1])
+    figures.append(one.run(6)[1])
+    losses = np.array([[line["loss"] for line in each] for each in figures])
+    assert np.allclose(losses, losses[-1:], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("overrides", [ON_DEVICE, {"accumulate": 2, "model__depth": 1}])
 def test_nothing_is_gathered(overrides: dict[str, Any]) -> None:
     text = compiled(8, **overrides).text
     assert collectives(text) == {"all-reduce"}
@@ -81,7 +95,7 @@ def flops(devices: int) -> float:
         "epoch": jax.ShapeDtypeStruct((64,), np.int32),
     }
     sharded = jax.jit(gradient, in_shardings=(replicated(run.mesh), batch_sharded(run.mesh)))
-    return sharded.lower(state, batch).compile(UNOPTIMISED).cost_analysis()["flops"]
+    return sharded.lower(state, batch).compile().cost_analysis()["flops"]
 
 
 def test_a_device_of_eight_does_an_eighth_of_the_work() -> None:

@@ -1,0 +1,56 @@
+"""Every recipe builds, its step included; the largest runs."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dino_jax.config.check import ARCHITECTURES
+from dino_jax.models import build
+from dino_jax.train.method import build_method, init_state
+from dino_jax.train.step import make_train_step
+from tests.config import recipes
+from tests.e2e.command import figures, train
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_recipe_builds_to_its_step(name: str) -> None:
+    """Without a number being computed; blocks scanned, which leaves every tensor as it is."""
+    resolved = recipes.resolved(name, "model.blocks=scanned")
+    method, crops = build_method(resolved), resolved.config.crops
+    state = jax.eval_shape(lambda: init_state(method, resolved))
+    batch = {
+        name: jax.ShapeDtypeStruct((resolved.config.batch_size, number, side, side, 3), jnp.uint8)
+        for name, number, side in (
+            ("views", 2, crops.global_size),
+            ("locals", crops.local_number, crops.local_size),
+        )
+        if number
+    }
+    row = jax.ShapeDtypeStruct((resolved.config.batch_size,), jnp.int32)
+    after, metrics = jax.eval_shape(
+        make_train_step(method), state, batch | {"index": row, "epoch": row}
+    )
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    for new, old in zip(*map(jax.tree.leaves, (after, state)), strict=True):
+        assert (new.shape, new.dtype, new.weak_type) == (old.shape, old.dtype, old.weak_type)
+    assert all((value.shape, value.dtype) == ((), jnp.float32) for value in metrics.values())
+    prototypes = resolved.config.head.prototypes
+    assert state.student["head.last_layer.weight_v"].shape[0] == prototypes
+    assert state.target_state.shape == (1, prototypes)
+
+
+def test_one_list_of_architectures() -> None:
+    assert tuple(build.ARCHITECTURES) == ARCHITECTURES
+
+
+@pytest.mark.slow
+def test_the_largest_recipe_takes_two_steps(photos: str, tmp_path: pathlib.Path) -> None:
+    ended = train(
+        tmp_path / "run",
+        f"data.train={photos}", "steps=2", "batch_size=2", "devices=1", "log_every=1",
+        config=recipes.FOLDER / "vit_b8.py",
+    )  # fmt: skip
+    assert ended.code == 0
+    assert [line["step"] for line in figures(tmp_path / "run")] == [0, 1, 2]
