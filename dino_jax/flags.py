@@ -70,7 +70,7 @@ def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], Any] | None 
     file = _config_file(arguments)
     config = _apply(values, arguments, _load(file), overrides)
     flags.FLAGS.mark_as_parsed()
-    if values.workdir is None:
+    if not values.workdir:  # an empty one, as of a shell variable unset, would be where we stand
         raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
     workdir = pathlib.Path(values.workdir).expanduser()
     return Parsed(config, workdir, RunFlags(file, overrides, values.force_schedule, values))

@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return MISTAKE
+    except KeyboardInterrupt:  # where the loop does not listen, or a second time
+        sys.stderr.write("\ninterrupted at once; run the same command to go on\n")
+        return INTERRUPTED
 
 
 def _train(parsed: flags.Parsed) -> int:

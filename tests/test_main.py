@@ -99,3 +99,14 @@ def test_a_mistake_in_the_command_line_is_answered_before_jax_is_loaded() -> Non
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
     assert ended.returncode == 2
+
+
+def test_ctrl_c_before_the_first_step_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    def interrupted(parsed: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_train", interrupted)
+    assert main.main(["dino_jax", QUICK, f"--workdir={tmp_path}"]) == main.INTERRUPTED == 75
+    assert capfd.readouterr().err == "\ninterrupted at once; run the same command to go on\n"

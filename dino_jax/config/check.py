@@ -48,7 +48,9 @@ RANGES: tuple[tuple[str, Range], ...] = (
     (r"^augment\.where$", one_of("device", "host")),
     (r"^optim\.name$", one_of("adamw", "sgd", "lars")),
     (r"^(init_from|data\.train|data\.val)$", TEXT),
-    (r"^(seed|data\.workers|crops\.local_number)$", NOT_NEGATIVE),
+    # the device's generator takes 32 bits, and would draw the same for seeds that differ above
+    (r"^seed$", Range(lambda value: 0 <= value < 1 << 32, "a whole number from 0 to below 2^32")),
+    (r"^(data\.workers|crops\.local_number)$", NOT_NEGATIVE),
     (r"^head\.prototypes$", Range(lambda value: value >= 2, "a whole number of at least 2")),
     (r"^model\.drop_path$", BELOW_ONE),
     (r"_scale$", _ordered(0, 1, open_low=True)),

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from dino_jax.config import UserError
 from dino_jax.data.embedded import EmbeddedSource
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
@@ -43,13 +44,18 @@ def train_and_held_out(train: str, val: str | None, *, channels: int) -> tuple[S
 
     With `val` those are its images; the embedded photographs have a held-out part of their own;
     from anything else one image in twenty is held out, 500 at most and 1 at least, evenly spaced in
-    the source's order, so that it depends on nothing but the number of images.
+    the source's order, so that it depends on nothing but the number of images. Raises `UserError`
+    where there is only one.
     """
     source = open_source(train, channels=channels)
     if val is not None:
         return source, open_source(val, channels=channels)
     if isinstance(source, EmbeddedSource):
         return source, source.held_out()
+    if len(source) < 2:
+        raise UserError(
+            f"{train} holds one image: give more, since one in {SHARE} is held out, at least one"
+        )
     count = max(1, min(MOST, len(source) // SHARE))
     chosen = np.unique(np.linspace(0, len(source) - 1, count + 2)[1:-1].round().astype(np.int64))
     kept = np.setdiff1d(np.arange(len(source)), chosen)

@@ -26,7 +26,7 @@ def batch_sharded(mesh: Mesh) -> NamedSharding:
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Lay one process's rows of a global batch out over the mesh, without waiting.
 
-    int64 becomes int32 (an example index above 2**31 - 1 is refused by the sources).
+    int64 becomes int32: fewer than 2**31 examples and epochs are assumed.
     """
     sharding = batch_sharded(mesh)
     return {

@@ -85,7 +85,7 @@ def write_attention_picture(
     for axis, heading in zip(axes[0], headings, strict=True):
         axis.set_title(heading, fontsize=8, pad=4)
     for axis, name in zip(axes[:, 0], names, strict=False):
-        axis.set_ylabel(name, fontsize=7)
+        axis.set_ylabel(name, fontsize=7, parse_math=False)  # a file's name may hold a $
     figure.suptitle(title, fontsize=9)
     figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     path = pathlib.Path(path)

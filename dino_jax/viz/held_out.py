@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from dino_jax.config import DataConfig
+from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.evaluation import eval_image
 from dino_jax.data.source import Source
 from dino_jax.models.build import Model
@@ -53,6 +54,7 @@ def striking(source: Source, number: int) -> Int[np.ndarray, " chosen"]:
     """Indices of the images with the highest contrast: of each class if labelled, else overall.
 
     Classes are taken evenly over all of them; 64 images a class, evenly spaced, are looked at.
+    Unreadable ones are passed over, and a class of nothing else.
     """
     if source.labels is None:
         groups = np.array_split(np.arange(len(source)), min(number, len(source)))
@@ -60,13 +62,20 @@ def striking(source: Source, number: int) -> Int[np.ndarray, " chosen"]:
         present = np.unique(source.labels)
         wanted = np.linspace(0, len(present) - 1, min(number, len(present))).round().astype(int)
         groups = [np.flatnonzero(source.labels == label) for label in present[wanted]]
-    return np.array([_most_contrast(source, group) for group in groups], np.int64)
+    found = [index for group in groups if (index := _most_contrast(source, group)) is not None]
+    return np.array(found, np.int64)
 
 
-def _most_contrast(source: Source, group: Int[np.ndarray, " n"]) -> int:
+def _most_contrast(source: Source, group: Int[np.ndarray, " n"]) -> int | None:
     looked_at = group[np.linspace(0, len(group) - 1, min(64, len(group))).round().astype(int)]
-    small = [Image.fromarray(source.load(int(i))[..., 0]).resize((32, 32)) for i in looked_at]
-    return int(looked_at[np.argmax([np.std(np.asarray(each)) for each in small])])
+    contrast: dict[int, float] = {}
+    for index in map(int, looked_at):
+        try:
+            small = Image.fromarray(source.load(index)[..., 0]).resize((32, 32))
+        except UnreadableImageError:  # named when the evaluations came upon it
+            continue
+        contrast[index] = float(np.std(np.asarray(small)))
+    return max(contrast, key=contrast.__getitem__, default=None)
 
 
 def _maps(

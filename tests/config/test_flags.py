@@ -136,6 +136,7 @@ def test_mistake_on_the_command_line_is_one_line(argument: str, line: str) -> No
         ([WORKDIR, "--config="], "--config is missing"),
         ([WORKDIR, "--config"], "--config is missing"),
         ([RECIPE], "--workdir is missing"),
+        ([RECIPE, "--workdir="], "--workdir is missing"),
         ([WORKDIR, f"--config={FOLDER / 'vit_s17.py'}"], "vit_s17.py does not exist: "),
         ([WORKDIR, f"--config={FOLDER}"], "is not a Python file: "),
         ([WORKDIR, f"--config={__file__}"], "it has no function get_config()"),

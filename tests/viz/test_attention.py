@@ -9,6 +9,7 @@ from dino_jax.config import DataConfig, HeadConfig, ModelConfig
 from dino_jax.models.build import build
 from dino_jax.viz.attention import cls_attention, overlay, write_attention_picture
 from dino_jax.viz.held_out import striking, write_held_out_attention
+from tests.data.fakes import FakeSource
 from tests.evals.sources import Coloured
 
 
@@ -52,7 +53,7 @@ def test_a_picture_is_written(tmp_path, channels, suffix):
     path = tmp_path / "new" / f"attention.{suffix}"
     maps = [np.random.default_rng(i).random((2, 3, 4)).astype(np.float32) for i in range(2)]
     images = [picture(channels=channels)] * 2
-    write_attention_picture(path, images, maps, untrained=maps, names=["a", "b"], title="t")
+    write_attention_picture(path, images, maps, untrained=maps, names=["a", "$5_{$"], title="t")
     assert path.stat().st_size > 2000
     if suffix == "png":
         with Image.open(path) as written:
@@ -74,3 +75,9 @@ def test_held_out_images_are_chosen_by_contrast_alone_one_of_a_class(tmp_path):
     path = tmp_path / "attention.png"
     write_held_out_attention(path, model, params, source, data=DataConfig(), number=2, patches=4)
     assert path.stat().st_size > 2000
+
+
+def test_unreadable_images_are_not_shown():
+    chosen = striking(FakeSource(6, damaged=(0, 1, 2)), 3)
+    assert set(chosen) <= {3, 4, 5}
+    assert len(chosen) == 2
