@@ -116,7 +116,9 @@ def test_five_steps_equal_the_original(optimiser: str, norm_last_layer: bool) ->
     model = network(norm_last_layer)
     method = make_method(model, run, optimiser, frozen_g=norm_last_layer)
     state = start(method, weights(model, norm_last_layer=norm_last_layer))
-    step = jax.jit(make_train_step(method))
+    # Full optimisation takes twice as long to compile; one optimiser shows that it alters nothing.
+    options = None if optimiser == "adamw" else {"xla_backend_optimization_level": 0}
+    step = jax.jit(make_train_step(method), compiler_options=options)
     side, batch = golden.meta()["tiny_vit"]["image"], 3
     for i in range(5):
         crops = [golden.inputs(f"tr{i}_g{j}", (batch, 3, side, side)) for j in range(VIEWS)] + [
