@@ -29,7 +29,8 @@ class Records:
         self._file.write(_line(entry))
         self._file.flush()
         for name, value in entry.items():
-            if isinstance(value, (int, float, np.number)) and name not in ("step", "epoch"):
+            number = isinstance(value, (int, float, np.number)) and name not in ("step", "epoch")
+            if number and math.isfinite(value):  # the board would only warn of another
                 self._board.add_scalar(name, value, entry["step"])
 
     def close(self) -> None:
