@@ -21,6 +21,8 @@ def place(tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder of images, an empty one, one of damaged images, and a text file."""
     write_folder(tmp_path / "photos", {f"{i}.png": encoded(pixels(i)) for i in range(40)})
     write_folder(tmp_path / "damaged", {f"{i}.png": b"no image" for i in range(40)})
+    few = {f"{i:02}.png": encoded(pixels(i)) if i != 8 else b"no image" for i in range(17)}
+    write_folder(tmp_path / "few", few)
     write_folder(tmp_path / "texts", {"a.txt": b"text"})
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("text")
@@ -53,6 +55,10 @@ MISTAKES = {
     "damaged images, size given": (
         QUICK, "--config.batch_size=8", "--config.data.train=folder:{at}/damaged",
         "images of folder:",
+    ),
+    "damaged held-out image": (
+        QUICK, "--config.batch_size=8", "--config.data.train=folder:{at}/few",
+        "none of the 1 images of folder:",
     ),
     "few images": (
         QUICK, "--config.batch_size=64", "--config.data.train=folder:{at}/photos",

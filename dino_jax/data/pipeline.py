@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -172,8 +173,15 @@ def _with_workers(make: CropRows, steps: int, workers: int) -> Any:
     single = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     batches = grain.MapDataset.range(steps).map(make).to_iter_dataset(single)
     return batches.mp_prefetch(
-        grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD)
+        grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD),
+        worker_init_fn=_ignore_interrupt,
     )
+
+
+def _ignore_interrupt(worker: int, workers: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the one that saves and ends us."""
+    del worker, workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _divisor(number: int, limit: int) -> int:

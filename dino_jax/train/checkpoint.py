@@ -126,11 +126,17 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
     return tree[network], tree[f"{network}_stats"], config
 
 
+def newest_step(folder: pathlib.Path) -> int | None:
+    """The step of the newest checkpoint in `folder`, None where there is none; reads names only."""
+    names = [entry.name for entry in folder.glob("*")] if folder.is_dir() else []
+    return max((int(name) for name in names if name.isdigit()), default=None)
+
+
 def _step_folder(path: pathlib.Path) -> pathlib.Path:
     for root in (path / "checkpoints", path):
-        steps = [entry for entry in root.glob("*") if entry.name.isdigit()] if root.is_dir() else []
-        if steps:
-            return max(steps, key=lambda entry: int(entry.name)).absolute()
+        step = newest_step(root)
+        if step is not None:
+            return (root / str(step)).absolute()
     if path.is_dir() and path.name.isdigit():
         return path.absolute()
     raise UserError(

@@ -1,9 +1,9 @@
 """The training loop.
 
-Order within one turn: dispatch the step, and only then look at figures of earlier steps, so that
-the host never waits for the step it has just started. At a step that is due, in this order:
-its line of figures with the evaluations, then the checkpoint; so a line never outlives the
-checkpoint that a resume starts from, and each step appears once.
+Order within one turn: dispatch the step, and fetch the figures of all steps since the last fetch
+only where a line is due or `IN_FLIGHT` of them wait; between these the host waits for no step. At a
+step that is due, in this order: its line of figures with the evaluations, then the checkpoint; so
+every line that a resume keeps has been written, and those beyond its checkpoint are dropped.
 """
 
 import dataclasses

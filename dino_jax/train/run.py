@@ -28,7 +28,8 @@ from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
 from dino_jax.models.build import Model
-from dino_jax.train.checkpoint import Checkpoints, load_network
+from dino_jax.train.checkpoint import Checkpoints, load_network, newest_step
+from dino_jax.train.claim import claimed
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.interrupt import interruptible
 from dino_jax.train.loop import Evaluate, Loop, Plan
@@ -89,16 +90,33 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
     )
     if record is not None:
         check_resume(record, resolved, force_schedule=force_schedule)
+    _check_checkpoints(workdir, resolved, known=record is not None)
     method, mesh = build_method(resolved), make_mesh(resolved.config.devices)
     run = Run(resolved, train_source, held_out, method, mesh, workdir)
     if record is None:
         # A mistake found later would leave a folder that its correction could not use.
-        Reader(train_source).read(0)
+        for source in (train_source, held_out):
+            Reader(source).read(0)
         _start_from(run)
     save_record(workdir, requested, resolved)
     for reason in resolved.reasons:
         log.info("%s", reason)
     return run
+
+
+def _check_checkpoints(workdir: pathlib.Path, resolved: Resolved, *, known: bool) -> None:
+    """Refuse checkpoints of nobody knows what, and those beyond the end of a shortened run."""
+    done = newest_step(workdir / "checkpoints")
+    if done is not None and not known:
+        raise UserError(
+            f"{workdir} holds checkpoints but no config.json that says of what: choose another "
+            "--workdir, and take their networks by init_from"
+        )
+    if done is not None and done > resolved.steps:
+        raise UserError(
+            f"the run in {workdir} is at step {done}, beyond the {resolved.steps} of this "
+            "configuration: lengthen it or choose another --workdir"
+        )
 
 
 def initial_state(run: Run) -> TrainState:
@@ -136,11 +154,16 @@ def _start_from(run: Run) -> tuple[Params, Params] | None:
 
 
 def train(run: Run, evaluator: Evaluator) -> Outcome:
-    """Train from the newest checkpoint in the working directory, or from the start."""
+    """Train from the newest checkpoint in the working directory, or from the start.
+
+    Raises:
+        UserError: the checkpoint cannot be read, or another process trains there.
+    """
     config = run.resolved.config
     folder = run.workdir / "checkpoints"
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(claimed(run.workdir))
         checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
         stack.callback(checkpoints.close)
         state = _newest_state(run, checkpoints)
@@ -150,15 +173,15 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
         if start < run.resolved.steps:
             with _batches(run, start) as batches, interruptible() as stop:
                 state = loop.run(state, batches, stop=stop)
-    summary = read_summary(run.workdir) if start == run.resolved.steps else {}
-    summary = summary or {
-        **last_line(run.workdir),
-        **loop.troubles(),
-        "steps": run.resolved.steps,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
+    summary, done = read_summary(run.workdir), int(state.step)
+    if start < done or summary.get("step") != done:  # that of a call that was killed is not of now
+        summary = {
+            **last_line(run.workdir),
+            **loop.troubles(),
+            "steps": run.resolved.steps,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
     write_summary(run.workdir, summary)
-    done = int(state.step)
     return Outcome(state, summary, done == run.resolved.steps, folder / str(done))
 
 

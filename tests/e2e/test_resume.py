@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from dino_jax.config import load_record
+from dino_jax.config import UserError, load_record
 from dino_jax.train.checkpoint import load_network
 from dino_jax.train.records import read_metrics
 from dino_jax.train.run import initial_state, prepare
@@ -117,6 +117,31 @@ def test_a_finished_run_stays_as_it_is(
     ended = train(workdir, f"data.train={photos}")
     assert ended.code == 0
     assert [path.read_text() for path in files] == before
+
+
+def test_figures_that_a_killed_call_left_are_not_taken_for_final(
+    whole: tuple[pathlib.Path, Ended], photos: str, tmp_path: pathlib.Path
+) -> None:
+    workdir = copied(whole[0], tmp_path)
+    (workdir / "summary.json").write_text('{"step": 5, "loss": 99.0}')
+    assert train(workdir, f"data.train={photos}").code == 0
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["step"] == STEPS
+    assert summary["loss"] == losses(workdir)[-1]
+
+
+def test_checkpoints_beyond_the_end_or_of_an_unknown_run_are_refused(
+    whole: tuple[pathlib.Path, Ended], photos: str, tmp_path: pathlib.Path
+) -> None:
+    workdir = copied(whole[0], tmp_path)
+    before = (workdir / "config.json").read_text()
+    shorter = load_recipe(f"data.train={photos}", "steps=6")
+    with pytest.raises(UserError, match="is at step 12, beyond the 6 of this configuration"):
+        prepare(shorter, workdir, force_schedule=True)
+    assert (workdir / "config.json").read_text() == before
+    (workdir / "config.json").unlink()
+    with pytest.raises(UserError, match=r"checkpoints but no config\.json"):
+        prepare(load_recipe(f"data.train={photos}"), workdir)
 
 
 @pytest.mark.parametrize(

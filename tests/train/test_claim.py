@@ -11,10 +11,9 @@ from dino_jax.train.claim import claimed
 
 
 def test_a_folder_is_one_runs_until_it_ends(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ZeroDivisionError), claimed(tmp_path):
-        with pytest.raises(UserError, match="another process is training in"), claimed(tmp_path):
-            pass
-        raise ZeroDivisionError
+    refused = pytest.raises(UserError, match="another process is training in")
+    with claimed(tmp_path), refused, claimed(tmp_path):
+        pass
     with claimed(tmp_path):
         assert not list(tmp_path.iterdir())
 
