@@ -33,7 +33,7 @@ ORIGINAL_FLAGS: dict[str, str | None] = {
     "saveckp_freq": "checkpoint_every",
     "seed": "seed",
     "num_workers": "data.workers",
-    "dist_url": None,  # jax finds its processes itself
+    "dist_url": None,  # a run is one process
     "local_rank": None,
 }
 """Every flag; `None` where there is no field for it."""

@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 import sys
 
 import numpy as np
@@ -81,7 +84,7 @@ def test_worker_processes_do_not_matter(workers: int) -> None:
     assert_equal(batches(source, workers=workers), batches(source))
 
 
-def test_worker_processes_end_when_a_run_is_left_early() -> None:
+def test_worker_processes_outlive_ctrl_c_and_end_when_a_run_is_left_early() -> None:
     iterator = train_iterator(
         FakeSource(20),
         CROPS,
@@ -93,6 +96,10 @@ def test_worker_processes_end_when_a_run_is_left_early() -> None:
         workers=1,
     )
     next(iterator)
+    for process in multiprocessing.active_children():  # a terminal sends it to every process
+        os.kill(process.pid, signal.SIGINT)
+    for _ in range(20):  # more than were ready
+        next(iterator)
     iterator.close()
     with pytest.raises(ValueError, match="closed"):
         next(iterator)
