@@ -3,7 +3,8 @@
 Paper: no row.
 Hardware: two CPU cores, no network.
 Command: make quickstart
-Expected: not yet measured.
+Expected: held-out crops, seed 0, two shared cores of an AMD EPYC: view retrieval 5.0 % untrained,
+    8.9 % teacher (HOG 20.3 %); scene identity 22.5 % untrained, 35.6 % teacher (HOG 41.9 %).
 """
 
 from dino_jax.config import Config
