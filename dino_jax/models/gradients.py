@@ -3,7 +3,7 @@
 The values are those of automatic differentiation up to rounding. What is gained is speed, on CPU
 above all, where XLA computes an expression anew inside every loop that reads it: a residual
 gradient with all the sums it is made of, the error function once for the output and again for
-the gradient. `materialised` says what is computed once and kept.
+the gradient. `materialised` marks what is meant to be computed once and kept.
 """
 
 from functools import partial
@@ -29,7 +29,11 @@ def matmul_precision(dtype: DTypeLike) -> jax.lax.Precision:
 
 
 def materialised(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The same array; on CPU also a boundary that no fusion crosses, so it is computed once."""
+    """The same array; on CPU also a boundary to algebraic simplification and merging.
+
+    Not to fusion, before which XLA:CPU takes the boundary away: what is cheap may still be
+    computed in each loop that reads it, what is dear (erf, exp, a product) is not.
+    """
     return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
@@ -186,7 +190,7 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x Φ(x) with the exact normal distribution, through erf; computed in float32.
 
     Its derivative Φ(x) + x φ(x) is kept from the forward pass instead of x, which holds no more
-    memory. `jax.nn.gelu` goes through erfc, which costs five times as much on CPU.
+    memory. `jax.nn.gelu` goes through erfc, which takes five times as long on CPU, both ways.
     """
     return _gelu_forward(x)[0]
 
