@@ -33,8 +33,12 @@ class ProgressEvaluator:
         *,
         mesh: Mesh | None = None,
     ) -> None:
-        """`plain` gives the images without augmentation, which `extractor` reads."""
-        self._retrieval = ViewRetrieval(features, views, mesh=mesh)
+        """`plain` gives the images without augmentation, which `extractor` reads.
+
+        Half its batch of pairs is read at once.
+        """
+        pairs = -(-extractor.batch_size // 2)
+        self._retrieval = ViewRetrieval(features, views, batch_size=pairs, mesh=mesh)
         self._plain, self._extractor = plain, extractor
 
     def __call__(self, params: Params, *, final: bool) -> dict[str, float]:

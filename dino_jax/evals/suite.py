@@ -17,6 +17,9 @@ from dino_jax.evals.table import Table
 from dino_jax.models.build import Model
 from dino_jax.types import Evaluator, Params
 
+MOST_AT_ONCE = 256
+"""Images to one pass of the network, at most."""
+
 
 class Suite:
     """Several evaluators as one; their figures are merged."""
@@ -48,7 +51,13 @@ def progress_suite(
     """View retrieval and effective rank always; k-NN where both sets have the same labels."""
     features, size = cls_features(model), config.crops.global_size
     normalise = normaliser(config.data.mean, config.data.std)
-    extractor = Extractor(features, normalise, mesh=mesh)
+    labelled = train.labels is not None and held_out.labels is not None
+    # A pass without gradients over four images for each of a step's fits where the step does; more
+    # than there are would only be padding.
+    most = min(MOST_AT_ONCE, 4 * config.batch_size)
+    if not labelled:
+        most = min(most, config.eval.retrieval_images, len(held_out))
+    extractor = Extractor(features, normalise, batch_size=most, mesh=mesh)
     views = held_out_views(
         held_out,
         number=config.eval.retrieval_images,
@@ -61,7 +70,7 @@ def progress_suite(
         held_out, number=config.eval.retrieval_images, size=size, resize=config.eval.resize
     )
     progress = ProgressEvaluator(features, views, plain, extractor, mesh=mesh)
-    if train.labels is None or held_out.labels is None:
+    if not labelled:
         return progress
     knn = KnnEvaluator(extractor, train, held_out, size=size, config=config.eval)
     return Suite(knn, progress)

@@ -109,7 +109,7 @@ class Loop:
     def _screened(self, batch: HostBatch) -> HostBatch:
         """Name each unreadable example once; hand on what the step needs."""
         replaced = batch["replaced"]
-        for index in {int(index) for index in replaced[replaced >= 0]} - self._unreadable:
+        for index in (int(index) for index in replaced[replaced >= 0]):
             self._unreadable.add(index)
             self._source.name_unreadable(index)
         return {name: value for name, value in batch.items() if name != "replaced"}

@@ -1,7 +1,9 @@
 """The command, here and in a process of its own, and what it left behind."""
 
 import contextlib
+import datetime
 import io
+import json
 import logging
 import os
 import pathlib
@@ -133,3 +135,21 @@ def write_classes(root: pathlib.Path, number: int) -> str:
         f"class{i % 3}/{i:03}.png": encoded(photograph(i, 40 + i % 7, 48)) for i in range(number)
     }
     return f"folder:{write_folder(root, files)}"
+
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def leave_result(name: str, test: str, **found: Any) -> None:
+    """Write what a slow test found, with command, commit and date, to the file that is committed."""
+    version = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    result = {
+        "command": f"python -m pytest -m slow {test}",
+        "commit": version or "unknown",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **found,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")

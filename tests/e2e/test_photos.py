@@ -7,7 +7,7 @@ import pytest
 
 from tests.config.recipes import FOLDER
 from tests.data.images import encoded, write_folder
-from tests.e2e.command import figures, photograph, train
+from tests.e2e.command import figures, leave_result, photograph, train
 
 NUMBER = 200
 SIZES = ((96, 144), (150, 100), (64, 64), (121, 87), (90, 200))
@@ -45,9 +45,18 @@ def test_one_override_trains_and_the_corrupt_file_is_named_once(tmp_path: pathli
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_recipe_as_it_is(tmp_path: pathlib.Path) -> None:
     """The networks and sizes that auto.py picks, for one epoch of them."""
     spec = folder(tmp_path / "photos", corrupt=57)
     ended = train(tmp_path / "run", f"data.train={spec}", "steps=12", config=FOLDER / "auto.py")
     assert ended.code == 0
     assert ended.err.count("img_057") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    leave_result(
+        "auto_on_200_photographs",
+        "tests/e2e/test_photos.py",
+        unreadable_images=summary["unreadable_images"],
+        steps=summary["steps"],
+        seconds=summary["seconds"],
+    )
