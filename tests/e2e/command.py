@@ -1,7 +1,7 @@
 """The command, here and in a process of its own, and what it left behind."""
 
 import contextlib
-import datetime
+import datetime as dt
 import io
 import json
 import logging
@@ -141,14 +141,14 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def leave_result(name: str, test: str, **found: Any) -> None:
-    """Write what a slow test found, with command, commit and date, to the file that is committed."""
+    """Write what a slow test found, with command, commit and date, to a file to be committed."""
     version = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     result = {
         "command": f"python -m pytest -m slow {test}",
         "commit": version or "unknown",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         **found,
     }
     RESULTS.mkdir(exist_ok=True)
