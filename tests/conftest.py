@@ -5,7 +5,7 @@ It has to act before jax makes its devices and before anything of dino_jax is im
 
 import os
 
-# Set in the environment too, so that a command started by a test stays on the CPU.
+# Set in the environment, so that it also holds for a command started by a test.
 os.environ["JAX_PLATFORMS"] = os.environ.get("DINO_JAX_TEST_PLATFORM", "cpu")
 
 import jax
@@ -25,12 +25,18 @@ flags.FLAGS.mark_as_parsed()
 install_import_hook("dino_jax", "tests.checked.check")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compilation(request: pytest.FixtureRequest) -> None:
-    """Compile with little optimisation, in half the time, except what is held to the original.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile with little optimisation, in half the time, here and in commands that are started.
 
-    Nothing compiled is carried from one file to the next: it would be of the other kind, and
-    thousands of programs fill the memory.
+    Not so what is held to the original, and what is slow and leaves its time in a result.
     """
+    fully = "parity" in item.path.parts or item.get_closest_marker("slow") is not None
+    jax.config.update("jax_disable_most_optimizations", not fully)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(not fully))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_compiled_before() -> None:
+    """Carry nothing compiled from one file to the next: thousands of programs fill the memory."""
     jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", "parity" not in request.path.parts)
