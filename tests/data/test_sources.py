@@ -51,11 +51,11 @@ def test_class_folders_in_archives(tmp_path: pathlib.Path, name: str, prefix: st
 @pytest.mark.parametrize("name", ["x.tar", "x.tgz"])
 def test_a_folder_inside_an_archive(tmp_path: pathlib.Path, name: str) -> None:
     files = {
-        f"images/{split}/{key}": value for split in ("train", "val") for key, value in CLASSED.items()
+        f"top/{split}/{key}": value for split in ("train", "val") for key, value in CLASSED.items()
     }
     path = write_tar(tmp_path / name, files)
-    for spec in (f"tar:{path}/train", f"{path}/train", f"tar:{path}/images/train"):
-        check_classed(open_source(spec), "images/train/")
+    for spec in (f"tar:{path}/train", f"{path}/train", f"tar:{path}/top/train"):
+        check_classed(open_source(spec), "top/train/")
     with pytest.raises(UserError, match="holds no images"):
         open_source(f"tar:{path}/test")
 
