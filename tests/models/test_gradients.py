@@ -16,7 +16,7 @@ from dino_jax.models.gradients import (
 from dino_jax.models.vit import VisionTransformer
 
 
-def agree(ours, plain, *arguments: jax.Array, tolerance: float = 2e-6) -> None:
+def assert_agree(ours, plain, *arguments: jax.Array, tolerance: float = 2e-6) -> None:
     """Values and all gradients, against a random cotangent, as norm of difference over norm."""
     shape = jax.eval_shape(plain, *arguments).shape
     cotangent = jax.random.normal(jax.random.key(9), shape)
@@ -41,7 +41,9 @@ def test_affine(batch: tuple[int, ...], inputs: int, outputs: int) -> None:
         y = jnp.einsum("...i,oi->...o", x, weight, precision="highest")
         return y + jnp.broadcast_to(bias, y.shape)
 
-    agree(affine, plain, normal(0, *batch, inputs), normal(1, outputs, inputs), normal(2, outputs))
+    assert_agree(
+        affine, plain, normal(0, *batch, inputs), normal(1, outputs, inputs), normal(2, outputs)
+    )
 
 
 def test_layer_norm() -> None:
@@ -50,12 +52,12 @@ def test_layer_norm() -> None:
         return scaled * weight[None, None] + bias[None, None]
 
     arguments = normal(0, 3, 5, 16), normal(1, 16), normal(2, 16)
-    agree(lambda *a: layer_norm(*a, 1e-6), plain, *arguments)
+    assert_agree(lambda *a: layer_norm(*a, 1e-6), plain, *arguments)
 
 
 def test_gelu_also_far_from_zero() -> None:
     x = jnp.concatenate([normal(0, 200), jnp.linspace(-12.0, 12.0, 97), jnp.zeros(1)])
-    agree(gelu, lambda x: jax.nn.gelu(x, approximate=False), x)
+    assert_agree(gelu, lambda x: jax.nn.gelu(x, approximate=False), x)
 
 
 @pytest.mark.parametrize("queries", [1, 5, SHORT_SEQUENCE + 2])
@@ -65,7 +67,7 @@ def test_attend(tokens: int, queries: int) -> None:
         weights = attention_map(query, key)
         return jnp.einsum("bhqk,bhkd->bhqd", weights, value, precision="highest")
 
-    agree(
+    assert_agree(
         attend,
         plain,
         normal(0, 2, 3, queries, 8),

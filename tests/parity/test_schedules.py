@@ -48,13 +48,14 @@ def test_values_and_in_graph_function():
 
 def test_one_minus_momentum():
     """1 - m of the stored array keeps about thirteen digits of 0.004: enough for 1e-9 here."""
-    for name, golden in arrays("e_schedules.npz").items():
-        if name.startswith("mom/"):
-            ends, lengths = arguments(name)
-            ours = schedules.one_minus_momentum_values(*ends, steps=lengths["steps"])
-            check(ours, 1 - golden, 1e-9)
-            in_graph = schedules.one_minus_momentum(*ends, steps=lengths["steps"])
-            check(np.asarray(in_graph(jnp.arange(lengths["steps"]))), 1 - golden, 1e-6)
+    stored = {n: a for n, a in arrays("e_schedules.npz").items() if n.startswith("mom/")}
+    assert stored
+    for name, golden in stored.items():
+        ends, lengths = arguments(name)
+        ours = schedules.one_minus_momentum_values(*ends, steps=lengths["steps"])
+        check(ours, 1 - golden, 1e-9)
+        in_graph = schedules.one_minus_momentum(*ends, steps=lengths["steps"])
+        check(np.asarray(in_graph(jnp.arange(lengths["steps"]))), 1 - golden, 1e-6)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd", "lars"])

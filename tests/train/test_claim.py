@@ -26,4 +26,4 @@ def test_a_file_system_without_locks_is_no_obstacle(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with claimed(tmp_path), claimed(tmp_path):
-        pass
+        assert not list(tmp_path.iterdir())
