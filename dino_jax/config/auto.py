@@ -84,7 +84,7 @@ def _batch_size(config: Config, facts: Facts) -> Pick:
     one = 32 if facts.on_cpu else _power_of_two(min(256, max(8, 64 * 196 // tokens)))
     parts = (config.devices or facts.device_count) * config.accumulate
     wanted = min(one * (config.devices or facts.device_count), 1024)
-    wanted = min(wanted, max(facts.examples // 8, 4))
+    wanted = min(wanted, max(facts.examples // 8, min(4, facts.examples)))
     size = max(1, _power_of_two(wanted) // parts) * parts
     return size, f"{tokens} patches a view, {facts.examples} images"
 

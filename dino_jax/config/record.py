@@ -66,7 +66,14 @@ def load_record(workdir: str | os.PathLike[str]) -> Record | None:
         return Record(
             from_dict(content["requested"]), from_dict(content["resolved"]), content["examples"]
         )
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise UserError(f"{path} is not a run's configuration: choose another workdir") from error
 
 

@@ -89,6 +89,7 @@ class EmbeddedSource(Source):
             raise UserError(f"{spec}: windows of {window} pixels are too large; use 128 or fewer")
         super().__init__(spec, channels, [photograph.name for photograph in photographs])
         self.photographs = tuple(photographs)
+        self.split = split
         self.window = window
         self._corners = np.concatenate(windows)
         self._labels = np.repeat(np.arange(len(windows)), [len(w) for w in windows])
@@ -109,7 +110,12 @@ class EmbeddedSource(Source):
         return f"{self.class_names[self._labels[index]]}@{top},{left}"
 
     def held_out(self) -> "EmbeddedSource":
-        """The windows of the same size in the held-out cells."""
+        """The windows of the same size in the held-out cells; raises `UserError` if these are."""
+        if self.split == "val":
+            raise UserError(
+                f"{self.spec} is itself what is held out of the photographs: train on "
+                "embedded:photos:train, or name other images by data.val"
+            )
         spec = f"embedded:photos:val:{self.window}"
         return EmbeddedSource(spec, "val", self.window, self.channels)
 

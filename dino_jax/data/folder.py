@@ -1,6 +1,7 @@
 """`folder:PATH`: image files below a folder, class by class or in any heap."""
 
 import os
+import stat
 
 from dino_jax.config import UserError
 from dino_jax.data.source import FileSource, only_images
@@ -22,8 +23,11 @@ class FolderSource(FileSource):
         super().__init__(spec, only_images(_files_below(self._root), f"folder {path}"), channels)
 
     def read(self, index: int) -> bytes:
-        """The content of one file; raises OSError if it has gone."""
-        with open(os.path.join(self._root, *self._paths[index].split("/")), "rb") as file:
+        """The content of one file; raises OSError if it has gone, or is a pipe or a device."""
+        path = os.path.join(self._root, *self._paths[index].split("/"))
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe could wait for ever
+            raise OSError("it is no regular file")
+        with open(path, "rb") as file:
             return file.read()
 
 

@@ -48,11 +48,21 @@ class Source(abc.ABC):
         """The class of every example (int64 index into `class_names`), or None without labels."""
 
     def name_unreadable(self, index: int, reason: object = None) -> None:
-        """Name an unreadable example to the user: the first time, whoever came upon it."""
+        """Name an unreadable example to the user: the first time, whoever came upon it.
+
+        Without a `reason` (a worker process found it) the example is read again to learn it.
+        """
         if index not in self._named:
             self._named.add(index)
-            why = "" if reason is None else f" ({reason})"
-            _LOG.warning("skipped unreadable image %s%s", self.name(index), why)
+            why = self._why_unreadable(index) if reason is None else str(reason)
+            _LOG.warning("skipped unreadable image %s (%s)", self.name(index), why)
+
+    def _why_unreadable(self, index: int) -> str:
+        try:
+            self.load(index)
+        except UnreadableImageError as error:
+            return str(error)
+        return "it could be read at a second try"
 
     def label(self, index: int) -> int | None:
         """The class of one example, or None where there are no labels."""

@@ -89,14 +89,7 @@ def baselines(
     normalise = normaliser(config.data.mean, config.data.std)
     extractor = Extractor(features, normalise, mesh=mesh)
     size, resize = config.crops.global_size, config.eval.resize
-    views = held_out_views(
-        held_out,
-        number=config.eval.retrieval_images,
-        crops=config.crops,
-        augment=config.augment,
-        mean=config.data.mean,
-        std=config.data.std,
-    )
+    views = held_out_views(held_out, config)
     measures: list[Measure] = [ViewRetrieval(features, views, mesh=mesh)]
     descriptors: Sequence[Descriptor] = DESCRIPTORS
     if isinstance(train, EmbeddedSource) and isinstance(held_out, EmbeddedSource):

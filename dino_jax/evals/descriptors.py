@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 Images = UInt8[np.ndarray, "n h w c"]
 Described = Float[np.ndarray, "n d"]
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's greyscale
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's greyscale
 _PIXELS_SIDE = 32
 _SIDE = 64
 _GREY_BINS = 32
@@ -105,7 +105,7 @@ def _gradients(images: Images, *, block: int) -> Described:
 
 def _grey(images: Images) -> Float[np.ndarray, "n height width"]:
     small = _at_most(images, _SIDE)
-    return small[..., :3] @ _LUMA if small.shape[-1] >= 3 else small[..., 0]
+    return small[..., :3] @ LUMA if small.shape[-1] >= 3 else small[..., 0]
 
 
 def _histograms(levels: Float[np.ndarray, "n h w"], bins: int) -> Described:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
 
-from dino_jax.config import AugmentConfig, CropsConfig
+from dino_jax.config import AugmentConfig, Config
 from dino_jax.data.evaluation import view_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.descriptors import Descriptor
@@ -68,19 +68,13 @@ class Views:
         return np.concatenate([np.asarray(prepare(dict(batch))) for batch in self.crops])
 
 
-def held_out_views(
-    source: Source,
-    *,
-    number: int,
-    crops: CropsConfig,
-    augment: AugmentConfig,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Views:
-    """Two views of `number` images of a held-out source, cut and augmented as in training."""
-    wanted = chosen(source, number)
-    cut = HeldOut(lambda: view_batches(source, wanted, crops, seed=VIEW_SEED, batch_size=_BATCH))
-    return Views(cut, augment, mean, std)
+def held_out_views(source: Source, config: Config) -> Views:
+    """Two views of `eval.retrieval_images` held-out images, cut and augmented as in training."""
+    wanted = chosen(source, config.eval.retrieval_images)
+    cut = HeldOut(
+        lambda: view_batches(source, wanted, config.crops, seed=VIEW_SEED, batch_size=_BATCH)
+    )
+    return Views(cut, config.augment, config.data.mean, config.data.std)
 
 
 class ViewRetrieval:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from dino_jax.data.embedded import EmbeddedSource
 from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.randomness import Purpose, generator
-from dino_jax.evals.descriptors import Descriptor
+from dino_jax.evals.descriptors import LUMA, Descriptor
 from dino_jax.evals.features import Extractor, image_batches
 from dino_jax.evals.images import HeldOut
 from dino_jax.evals.table import best
@@ -25,7 +25,6 @@ JITTER = 0.4
 """Brightness and contrast factors of the queries lie within 1 -+ this, as in training."""
 K, TEMPERATURE = 20, 0.07
 _BATCH = 256
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's greyscale
 
 
 class SceneIdentity:
@@ -133,10 +132,10 @@ def _balanced(
 
 def grey(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
     """Grey levels of colour images, in all three channels; images of one channel as they are."""
-    if images.shape[-1] != len(_LUMA):
+    if images.shape[-1] != len(LUMA):
         return images
-    levels = np.round(images.astype(np.float32) @ _LUMA).astype(np.uint8)
-    return np.repeat(levels[..., None], len(_LUMA), axis=-1)
+    levels = np.round(images.astype(np.float32) @ LUMA).astype(np.uint8)
+    return np.repeat(levels[..., None], len(LUMA), axis=-1)
 
 
 def jittered(images: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:

@@ -58,14 +58,7 @@ def progress_suite(
     if not labelled:
         most = min(most, config.eval.retrieval_images, len(held_out))
     extractor = Extractor(features, normalise, batch_size=most, mesh=mesh)
-    views = held_out_views(
-        held_out,
-        number=config.eval.retrieval_images,
-        crops=config.crops,
-        augment=config.augment,
-        mean=config.data.mean,
-        std=config.data.std,
-    )
+    views = held_out_views(held_out, config)
     plain = plain_images(
         held_out, number=config.eval.retrieval_images, size=size, resize=config.eval.resize
     )

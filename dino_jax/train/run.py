@@ -137,8 +137,9 @@ def _start_from(run: Run) -> tuple[Params, Params] | None:
     source = run.resolved.config.init_from
     if source is None:
         return None
-    student, _, _ = load_network(pathlib.Path(source), "student")
-    teacher, _, _ = load_network(pathlib.Path(source), "teacher")
+    path = pathlib.Path(source).expanduser()
+    student, _, _ = load_network(path, "student")
+    teacher, _, _ = load_network(path, "teacher")
     wanted = jax.eval_shape(lambda: init_state(run.method, run.resolved)).student
     differing = sorted(
         name

@@ -79,9 +79,9 @@ def test_no_record(tmp_path: pathlib.Path) -> None:
     assert load_record(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1}', "\u0000"])
-def test_strange_record_is_one_line(tmp_path: pathlib.Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format_version": 1}', b"\0", b"\xff"])
+def test_strange_record_is_one_line(tmp_path: pathlib.Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
     with pytest.raises(UserError, match="choose another workdir"):
         load_record(tmp_path)
 

@@ -140,6 +140,9 @@ def test_auto_resolves(facts: Facts) -> None:
 def test_auto_batch_larger_than_the_data_is_the_users_to_solve() -> None:
     with pytest.raises(UserError, match="batch_size 256 is more than the 30 images"):
         resolve(recipes.load("auto"), **POD._asdict())
+    assert (
+        resolve(recipes.load("auto"), **FEW._replace(examples=3)._asdict()).config.batch_size == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def test_embedded_photographs_have_a_held_out_part() -> None:
     train, held_out = train_and_held_out("embedded:photos", None, channels=3)
     assert held_out.spec == "embedded:photos:val:64"
     assert train.class_names == held_out.class_names
+    with pytest.raises(UserError, match="is itself what is held out"):
+        train_and_held_out("embedded:photos:val", None, channels=3)
 
 
 def test_median_short_side_passes_over_what_cannot_be_read() -> None:

@@ -1,4 +1,5 @@
 import logging
+import os
 import pathlib
 import pickle
 
@@ -116,10 +117,13 @@ def test_training_and_held_out_images_together_are_warned_of(
 
 def test_a_damaged_or_vanished_file_is_unreadable(tmp_path: pathlib.Path) -> None:
     write_folder(tmp_path, {"0.png": FILES[0][:40], "1.png": FILES[1]})
+    os.mkfifo(tmp_path / "2.png")  # nobody writes into it: to open it would wait for ever
     source = open_source(str(tmp_path))
     (tmp_path / "1.png").unlink()
-    for index in range(2):
-        with pytest.raises(UnreadableImageError):
+    for index, reason in enumerate(
+        ("no image that Pillow knows", "No such file", "no regular file")
+    ):
+        with pytest.raises(UnreadableImageError, match=reason):
             source.load(index)
 
 

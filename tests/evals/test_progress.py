@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dino_jax.config import AugmentConfig, CropsConfig
+from dino_jax.config import AugmentConfig, Config, CropsConfig, DataConfig
 from dino_jax.evals.descriptors import DESCRIPTORS, RAW_PIXELS
 from dino_jax.evals.features import Extractor, normaliser
 from dino_jax.evals.progress import ProgressEvaluator, plain_images
@@ -35,7 +35,9 @@ def params():
 
 
 def views_of(source, *, crops=SMALL, augment=GREY, number=12):
-    return held_out_views(source, number=number, crops=crops, augment=augment, mean=MEAN, std=STD)
+    config = Config(crops=crops, augment=augment, data=DataConfig(mean=MEAN, std=STD))
+    config.eval.retrieval_images = number
+    return held_out_views(source, config)
 
 
 def test_views_are_the_same_in_every_run_and_differ_from_each_other():

@@ -74,7 +74,7 @@ class Books:
             checkpoints=self.checkpoints,
             watch=CollapseWatch(8),
             evaluate=self._evaluate,
-            source=FakeSource(9),
+            source=FakeSource(9, damaged=(1, 5)),
         )
         self.start = start
 
@@ -146,7 +146,7 @@ def test_unreadable_examples_are_named_once_and_counted(
     books = Books(tmp_path)
     with caplog.at_level(logging.WARNING):
         books.run(at2=5, at3=5, at7=1, at9=5)
-    assert caplog.messages == [f"skipped unreadable image number {i}" for i in (5, 1)]
+    assert caplog.messages == [f"skipped unreadable image number {i} (damaged)" for i in (5, 1)]
     assert books.loop.troubles()["unreadable_images"] == ["number 1", "number 5"]
     assert all(names == {"views", "index"} for names in books.seen)
 
