@@ -43,11 +43,13 @@ NETWORKS = {
 }
 """Titles of the networks' rows and the prefixes of their names: the teacher's have none."""
 
-NOTE = (
-    "Methods without weights show the best of their variants, measure by measure: raw pixels as "
-    "they are or less each image's mean, HOG in blocks of 2 x 2 or 4 x 4 cells. Networks: cosine "
-    "of the CLS feature."
-)
+
+def _note(descriptors: Sequence[Descriptor]) -> str:
+    varied = ", ".join(f"{each.title} {each.said}" for each in descriptors if each.said)
+    return (
+        f"Methods without weights show the best of their variants, measure by measure: {varied}. "
+        "Networks: cosine of the CLS feature."
+    )
 
 
 def compare(
@@ -68,7 +70,8 @@ def compare(
         for name, params in networks.items()
     ]
     columns = {name: shown for each in measures for name, shown in each.columns.items()}
-    return Table(title, columns, tuple(rows), (NOTE, *(each.note() for each in measures)))
+    notes = _note(descriptors), *(each.note() for each in measures)
+    return Table(title, columns, tuple(rows), notes)
 
 
 def baselines(

@@ -26,6 +26,8 @@ class Descriptor(NamedTuple):
     title: str
     prefix: str
     variants: tuple[Callable[[Images], Described], ...]
+    said: str = ""
+    """What the variants are, where there are several, as a reader of the table is told."""
 
 
 def pixels(images: Images) -> Described:
@@ -82,11 +84,13 @@ def gradients_whole(images: Images) -> Described:
 
 
 DESCRIPTORS = (
-    Descriptor("raw pixels", "pixels_", (pixels, centred_pixels)),
+    Descriptor(
+        "raw pixels", "pixels_", (pixels, centred_pixels), "as they are or less each image's mean"
+    ),
     Descriptor("grey histogram, equalised", "equalised_histogram_", (equalised_histogram,)),
     Descriptor("grey histogram, stretched", "stretched_histogram_", (stretched_histogram,)),
     Descriptor("colour histogram", "colour_histogram_", (colour_histogram,)),
-    Descriptor("HOG", "hog_", (gradients, gradients_whole)),
+    Descriptor("HOG", "hog_", (gradients, gradients_whole), "in blocks of 2 x 2 or 4 x 4 cells"),
 )
 RAW_PIXELS = DESCRIPTORS[:1]
 

@@ -50,16 +50,16 @@ def write_courses(
         axis.axhline(level, color=LEVEL, lw=0.8, ls=":")
         axis.annotate(
             f"{name} {level:.1f}",
-            (0, level),
+            (0.3, level),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 2),
+            xytext=(0, 2),
             textcoords="offset points",
             fontsize=8,
             color=LEVEL,
         )
     axis.set(xlabel="step", ylabel=score, title=title, xlim=(0, None))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.08))
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
