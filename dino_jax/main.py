@@ -49,11 +49,11 @@ def _train(parsed: flags.Parsed) -> int:
         return INTERRUPTED
     if config.eval.baselines:
         _compare(run, outcome)
-    sys.stdout.write(
-        f"done: {outcome.saved}; curves: tensorboard --logdir {run.workdir}/tensorboard; "
-        f"figures: {run.workdir}/summary.json; train on your own images: "
-        "--config=configs/auto.py --config.data.train=folder:PATH\n"
-    )
+    curves = f"pip install tensorboard, tensorboard --logdir {run.workdir}/tensorboard"
+    figures = f"figures: {run.workdir}/summary.json; curves: {curves}"
+    sys.stdout.write(f"done: {outcome.saved}\n{figures}\n")
+    if config.data.train.startswith("embedded:"):
+        sys.stdout.write("next, your own images: --config=configs/auto.py (README)\n")
     return DONE
 
 

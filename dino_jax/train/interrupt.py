@@ -1,11 +1,13 @@
 """SIGTERM and SIGINT, taken between two steps: the first saves and stops, the second kills."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAID = b"\nstopping after this step, which is then saved; a second signal stops at once\n"
 
 
 @contextlib.contextmanager
@@ -26,6 +28,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         del number, frame
         arrived = True
         restore()
+        os.write(2, SAID)  # whatever the interrupted code was writing, this does not wait for it
 
     for number in SIGNALS:
         signal.signal(number, note)

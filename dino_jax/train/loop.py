@@ -86,6 +86,7 @@ class Loop:
         """Train from `state.step` to the plan's end, or until `stop()` says so; then save."""
         plan, start = self._plan, int(state.step)
         if start == 0:
+            log.info("scoring the untrained network and compiling: about a minute on a CPU")
             self._records.write({"step": 0, "epoch": 0.0, **self._evaluate(state, False)})
         clock = _Clock(plan.batch_size)
         with tqdm(total=plan.total_steps, initial=start, unit="step", mininterval=1.0) as bar:
@@ -94,6 +95,8 @@ class Loop:
                     batch = self._screened(next(batches))
                 state, metrics = self._step(state, put_batch(batch, self._mesh))
                 self._pending.append((done, metrics))
+                if done == start + 1:  # compiled by now: the time left is reckoned from here
+                    bar.unpause()
                 bar.update()
                 stopping = stop()
                 if plan.due(done, plan.log_every) or plan.due(done, plan.eval_every) or stopping:

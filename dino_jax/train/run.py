@@ -99,9 +99,24 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
             Reader(source).read(0)
         _start_from(run)
     save_record(workdir, requested, resolved)
+    log.info("%s", _described(run))
     for reason in resolved.reasons:
         log.info("%s", reason)
     return run
+
+
+def _described(run: Run) -> str:
+    """What was found, in one line, so that a user sees at once what was taken for what."""
+    config, names = run.resolved.config, run.train.class_names
+    classes = "no classes"
+    if run.train.labels is not None:
+        shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        classes = f"{len(names)} classes ({shown})" if names else "labelled"
+    return (
+        f"{len(run.train)} images to train on, {len(run.held_out)} held out, {classes}; "
+        f"{run.resolved.steps} steps of {config.batch_size} images on "
+        f"{config.devices} x {jax.default_backend()}"
+    )
 
 
 def _check_checkpoints(workdir: pathlib.Path, resolved: Resolved, *, known: bool) -> None:

@@ -28,10 +28,11 @@ def test_first_signal_is_noted_and_the_handlers_return(number: signal.Signals) -
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_second_signal_acts_at_once() -> None:
+def test_second_signal_acts_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     with interruptible() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
+        assert "a second signal stops at once" in capfd.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
