@@ -4,8 +4,8 @@ Paper: no row.
 Hardware: two CPU cores.
 Command: python -m dino_jax.main --config=configs/cifar10.py --workdir=runs/cifar10
     [--config.data.train=tar:cifar10_train.tar.gz --config.data.val=tar:cifar10_test.tar.gz]
-Expected: not yet measured to the end on two cores. Half-way (step 3,011), on an H100 in float32,
-    10,000 images in the bank and 2,000 queries: 20-NN 28.2 % untrained, 40.9 % teacher.
+Expected: 41 minutes on two cores of an AMD EPYC. 20-NN, 8,000 test images among 40,000 training
+    images (docs/results.md): 29.1 % untrained, 48.0 % teacher, 46.6 % raw pixels at their best.
 """
 
 from dino_jax.config import Config
