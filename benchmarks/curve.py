@@ -1,13 +1,15 @@
 """Train our step at the setting of a stored run of the original, and compare the curves.
 
-    python -m benchmarks.curve --data=FOLDER --golden=FOLDER [--seeds=0,1,2] [--out=FILE]
+    python -m benchmarks.curve --data=FOLDER --golden=FOLDER [--init=FILE] [--seeds=0,1,2]
+        [--out=FILE]
     python -m benchmarks.curve --data=FOLDER --blur --seeds=0 --out=FILE
     python -m benchmarks.curve --runs=FILE --against=FILE [--out=FILE]
 
 `--data` holds `cifar10_train.tar.gz` and `cifar10_test.tar.gz`; `--golden` `curve_fast.json`;
 `--against` is a curve that `benchmarks.original` wrote, instead of the stored one. Each seed
-draws its own initial weights, order and augmentation; float32 at the highest matmul precision
-whatever the device. Prints a JSON line with `ratio`, seconds a step of the original's run over
+draws its own order, augmentation and initial weights, or all begin with those of `--init`, an npz
+such as the stored run's `curve_fast_init.npz`; float32 at the highest matmul precision whatever the
+device. Prints a JSON line with `ratio`, seconds a step of the original's run over
 ours (a comparison only where both ran on one machine), and writes the curves.
 """
 
@@ -21,6 +23,7 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks.curve_setting import Setting, verdict
 from benchmarks.machine import commit, describe
@@ -69,10 +72,19 @@ def config_of(setting: Setting, *, seed: int, blur: bool) -> Config:
     return config
 
 
-def run(setting: Setting, train: Source, test: Source, *, seed: int, blur: bool) -> dict[str, Any]:
+def run(
+    setting: Setting,
+    train: Source,
+    test: Source,
+    *,
+    seed: int,
+    blur: bool,
+    init: pathlib.Path | None = None,
+) -> dict[str, Any]:
     """One seed: the figures of every step, k-NN at both ends, and the times."""
     built = trainer(config_of(setting, seed=seed, blur=blur), examples=len(train))
-    config, state = built.resolved.config, built.start()
+    config = built.resolved.config
+    state = built.start() if init is None else built.start(dict(np.load(init)))
     evaluate = KnnEvaluator(
         Extractor(
             lambda params, images: built.method.teacher.features(params, images).cls,
@@ -167,8 +179,9 @@ def trained(options: argparse.Namespace, arguments: list[str] | None) -> dict[st
     )
     runs = []
     for seed in map(int, options.seeds.split(",")):
-        runs.append(run(setting, train, test, seed=seed, blur=options.blur))
-        brief = {name: value for name, value in runs[-1].items() if name not in KEPT}
+        found = run(setting, train, test, seed=seed, blur=options.blur, init=options.init)
+        runs.append(found)
+        brief = {name: value for name, value in found.items() if name not in KEPT}
         print(json.dumps({"benchmark": "curve", **brief}), file=sys.stderr, flush=True)
     return {
         "benchmark": "curve",
@@ -194,6 +207,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     source.add_argument("--golden", type=pathlib.Path)
     source.add_argument("--against", type=pathlib.Path)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--init", type=pathlib.Path, help="initial weights of all seeds (npz)")
     parser.add_argument("--blur", action="store_true", help="the full augmentation")
     parser.add_argument("--setting", default="{}", help="JSON of fields that differ, for a trial")
     parser.add_argument("--commit", help="where the checkout has no history")
