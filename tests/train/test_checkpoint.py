@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError, from_dict, to_dict
-from dino_jax.train.checkpoint import FORMAT_VERSION, Checkpoints, load_network
+from dino_jax.train.checkpoint import FORMAT_VERSION, Checkpoints, load_model, load_network
 from dino_jax.train.method import init_state
 from dino_jax.train.sharding import make_mesh, replicated
 from dino_jax.train.state import TrainState
@@ -163,6 +163,28 @@ def test_one_network_is_loaded_with_the_configuration_that_made_it(
                 assert found.keys() == wanted.keys()
                 assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
             assert from_dict(made_by) == config
+
+
+@pytest.mark.parametrize("network", ["teacher", "student"])
+def test_a_network_is_built_as_it_was_trained(tmp_path: pathlib.Path, network: str) -> None:
+    """Also where the run was in bfloat16 with drop path: features of an image are exact."""
+    run = tiny.trainer(precision="bfloat16", model__drop_path=0.5)
+    state = different(init_state(run.method, run.resolved))
+    save(tmp_path, state, 4, config=to_dict(run.resolved.config))
+    model, params, stats, config = load_model(tmp_path, network)
+    assert config == run.resolved.config
+    assert stats.keys() == getattr(state, f"{network}_stats").keys()
+    size = config.crops.global_size
+    images = jax.random.normal(jax.random.key(0), (2, size, size, config.model.channels))
+    plain = tiny.trainer().method.teacher
+    wanted = jax.jit(plain.features)(getattr(state, network), images)
+    np.testing.assert_array_equal(jax.jit(model.features)(params, images).cls, wanted.cls)
+
+
+def test_a_checkpoint_without_a_configuration_builds_nothing(tmp_path: pathlib.Path) -> None:
+    save(tmp_path, fresh(), 1)
+    with pytest.raises(UserError, match="holds no configuration"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["absent", ".", "file"])
