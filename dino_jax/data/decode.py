@@ -20,6 +20,11 @@ SUFFIXES = frozenset(
 )
 """Names that are taken for images when a folder or an archive is searched (in lower case)."""
 
+UNREAD_SUFFIXES = frozenset(
+    ".heic .heif .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .raw .psd .svg .jxl".split()
+)
+"""Names of images of kinds that are not read here; a search that passes them over says so."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP = ("I", "F")  # and every mode that begins with "I;16"
 
@@ -32,6 +37,13 @@ def is_image_name(name: str) -> bool:
     """Whether a file name looks like an image's; hidden files (`.x`, `._x.jpg`) never do."""
     base = name.rsplit("/", 1)[-1]
     return not base.startswith(".") and os.path.splitext(base)[1].lower() in SUFFIXES
+
+
+def unread_suffix(path: str) -> str | None:
+    """The suffix (in lower case) of an image of a kind not read here, unless it is hidden."""
+    suffix = os.path.splitext(path)[1].lower()
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
+    return suffix if suffix in UNREAD_SUFFIXES and not hidden else None
 
 
 def decode(content: bytes, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:

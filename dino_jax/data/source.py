@@ -1,6 +1,7 @@
 """What every source of images offers, whatever it reads."""
 
 import abc
+import collections
 import itertools
 import logging
 import os
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from dino_jax.config import UserError
-from dino_jax.data.decode import UnreadableImageError, decode, is_image_name
+from dino_jax.data.decode import UnreadableImageError, decode, is_image_name, unread_suffix
 
 _LOG = logging.getLogger(__name__)
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
@@ -141,14 +142,31 @@ def _shared_depth(folders: Sequence[list[str]]) -> int:
 def only_images(paths: Sequence[str], spec: str) -> list[str]:
     """The paths that name images, in torchvision's order (folder by folder, then by name).
 
-    Raises `UserError` if there are none, telling what lies there instead.
+    Images of kinds that are not read (HEIC, raw) are counted in one warning. Raises
+    `UserError` if no path names an image, telling what lies there instead.
     """
     kept = [path for path in paths if is_image_name(path)]
     if kept:
+        _warn_of_unread(paths, spec)
         return sorted(kept, key=lambda path: path.split("/"))
+    advice = "convert them" if paths else "put some there"
     raise UserError(
-        f"{spec} holds no images{_other_files(paths)}; expected {_EXPECTED} files, so convert them "
+        f"{spec} holds no images{_other_files(paths)}; expected {_EXPECTED} files, so {advice} "
         "or name another place"
+    )
+
+
+def _warn_of_unread(paths: Sequence[str], spec: str) -> None:
+    found = (suffix for path in paths if (suffix := unread_suffix(path)))
+    counts = collections.Counter(sorted(found))
+    if not counts:
+        return
+    *most, last = [f"{count} {suffix}" for suffix, count in counts.most_common()]
+    listed = f"{', '.join(most)} and {last}" if most else last
+    files, them = ("files", "them") if counts.total() > 1 else ("file", "it")
+    _LOG.warning(
+        "%s: left out %s %s, which cannot be read; convert %s to JPEG or PNG",
+        *(spec, listed, files, them),
     )
 
 

@@ -11,9 +11,14 @@ from dino_jax.data.folder import FolderSource
 from dino_jax.data.source import Source
 from dino_jax.data.tfds import TfdsSource
 
-FORMS = (
-    "embedded:photos[:val][:WINDOW], folder:PATH, tar:PATH, tfds:NAME[:SPLIT], arrayrecord:PATTERN"
-)
+_FORM_OF = {
+    "embedded": "embedded:photos[:val][:WINDOW]",
+    "folder": "folder:PATH",
+    "tar": "tar:PATH",
+    "tfds": "tfds:NAME[:SPLIT]",
+    "arrayrecord": "arrayrecord:PATTERN",
+}
+FORMS = ", ".join(_FORM_OF.values())
 _EMBEDDED = re.compile(r"photos(?::(?P<split>train|val))?(?::(?P<window>\d+))?")
 
 
@@ -25,6 +30,11 @@ def open_source(spec: str, *, channels: int = 3) -> Source:
     is wrong, what was expected and what to do.
     """
     kind, colon, rest = spec.partition(":")
+    if kind in _FORM_OF and colon and not rest.strip():
+        raise UserError(
+            f"{spec} has nothing after the colon; expected {_FORM_OF[kind]}, so name the images "
+            "(a shell variable that is not set leaves nothing there)"
+        )
     if kind == "embedded" and colon:
         return _embedded(spec, rest, channels)
     if kind == "folder" and colon:
@@ -43,7 +53,7 @@ def open_source(spec: str, *, channels: int = 3) -> Source:
 
 
 def _bare_path(spec: str, channels: int) -> Source:
-    if not spec:
+    if not spec.strip():
         raise UserError(f"the source of images is empty; expected one of {FORMS}")
     if tar.is_archive_path(spec) and not os.path.isdir(os.path.expanduser(spec)):
         return tar.TarSource(spec, spec, channels)

@@ -13,6 +13,7 @@ from dino_jax.data.source import FileSource, only_images
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MEMORY_LIMIT = 4 << 30
+_SHOWN = 5
 
 
 class TarSource(FileSource):
@@ -25,7 +26,7 @@ class TarSource(FileSource):
     def __init__(self, spec: str, path: str, channels: int) -> None:
         """Index the archive; a folder inside it may follow its path, as in `photos.tgz/train`.
 
-        Raises `UserError` if it is missing, no archive, or has no images (in that folder).
+        Raises `UserError` if it is missing, no archive, or has no such folder, or no images there.
         """
         self._archive, inner = _split(os.path.abspath(os.path.expanduser(path)))
         if not os.path.isfile(self._archive):
@@ -101,7 +102,25 @@ def _index(path: str, inner: str) -> tuple[dict[str, tuple[int, int]], dict[str,
                     raise UserError(f"{path} holds more than 4 GiB compressed; unpack it to .tar")
                 file = archive.extractfile(member)
                 contents[name] = file.read() if file is not None else b""
+        if inner and not places:
+            _require_folder(archive, path, inner)
     return places, contents
+
+
+def _require_folder(archive: tarfile.TarFile, path: str, inner: str) -> None:
+    """Raise `UserError` if the archive, read to its end, has no folder `inner`."""
+    names = [f"{member.name}{'/' * member.isdir()}" for member in archive.getmembers()]
+    names = [name.removeprefix("./") for name in names]
+    if any(f"/{inner}/" in f"/{name}" for name in names):
+        return
+    tops = sorted({"".join(name.partition("/")[:2]) for name in names})
+    shown = [top for top in tops if not top.startswith(".")]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    raise UserError(
+        f"there is no folder {inner} in the archive {path}, which has "
+        f"{', '.join(shown[:_SHOWN]) or 'nothing'}{more} at its top; give tar:ARCHIVE/FOLDER with "
+        "a folder inside it, or tar:ARCHIVE for all of it"
+    )
 
 
 def _is_plain(path: str) -> bool:

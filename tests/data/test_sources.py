@@ -2,6 +2,7 @@ import logging
 import os
 import pathlib
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -57,8 +58,76 @@ def test_a_folder_inside_an_archive(tmp_path: pathlib.Path, name: str) -> None:
     path = write_tar(tmp_path / name, files)
     for spec in (f"tar:{path}/train", f"{path}/train", f"tar:{path}/top/train"):
         check_classed(open_source(spec), "top/train/")
-    with pytest.raises(UserError, match="holds no images"):
-        open_source(f"tar:{path}/test")
+    for absent in ("test", "top/a/0.png"):
+        with pytest.raises(UserError, match=rf"no folder {absent} in the .* which has top/ at"):
+            open_source(f"tar:{path}/{absent}")
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tgz"])
+def test_what_is_at_the_top_of_an_archive_is_named_in_part(
+    tmp_path: pathlib.Path, name: str
+) -> None:
+    files = {f"./{letter}/0.png": FILES[0] for letter in "gfedcba"} | {"./.hidden": b""}
+    path = write_tar(tmp_path / name, files | {"./0.txt": b"text"})
+    with pytest.raises(UserError, match=r"has 0\.txt, a/, b/, c/, d/ and 3 more at its top"):
+        open_source(f"tar:{path}/h")
+
+
+def test_an_empty_folder_inside_an_archive_is_there(tmp_path: pathlib.Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        folder = tarfile.TarInfo("./top/empty")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+    with pytest.raises(UserError, match=r"holds no images \(it is empty\)"):
+        open_source(f"tar:{tmp_path}/x.tar/empty")
+
+
+UNREAD = (
+    *("a/3.HEIC", "a/4.heic", "b/5.dng"),
+    *("a/._3.heic", ".hidden.heic", ".hidden/6.heic", "__MACOSX/a/7.heic"),  # not seen
+)
+
+
+@pytest.mark.parametrize("place", ["folder", *ARCHIVES])
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        (UNREAD, "2 .heic and 1 .dng files, which cannot be read; convert them to JPEG or PNG"),
+        (UNREAD[2:], "1 .dng file, which cannot be read; convert it to JPEG or PNG"),
+        (
+            (*UNREAD, "b/6.nef", "b/7.nef", "b/8.nef"),
+            "3 .nef, 2 .heic and 1 .dng files, which cannot be read; convert them to JPEG or PNG",
+        ),
+        (UNREAD[3:], None),
+    ],
+)
+def test_images_of_kinds_not_read_are_counted_in_one_warning(
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+    added: tuple[str, ...],
+    told: str | None,
+) -> None:
+    files = CLASSED | dict.fromkeys(added, b"x") | {"notes.txt": b"text"}
+    path = tmp_path / place
+    is_folder = place == "folder"
+    (write_folder if is_folder else write_tar)(path, files)
+    with caplog.at_level(logging.WARNING):
+        check_classed(open_source(str(path)))
+    start = f"{'folder' if is_folder else 'archive'} {path}: left out "
+    assert caplog.messages == ([start + told] if told else [])
+
+
+@pytest.mark.parametrize("kind", ["embedded", "folder", "tar", "tfds", "arrayrecord"])
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_source_with_nothing_after_the_colon_is_not_the_current_folder(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str, blank: str
+) -> None:
+    monkeypatch.chdir(write_folder(tmp_path, CLASSED))
+    with pytest.raises(UserError, match=f"^{kind}:.* nothing after the colon; expected {kind}:"):
+        open_source(f"{kind}:{blank}")
+    with pytest.raises(UserError, match=r"^the source of images is empty"):
+        open_source(blank)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +221,7 @@ def mistakes(root: pathlib.Path) -> dict[str, str]:
     return {
         f"folder:{root}/missing": "there is no folder",
         f"{root}/missing": "there is no folder",
-        f"folder:{root}/empty": "holds no images (it is empty)",
+        f"folder:{root}/empty": "holds no images (it is empty); expected JPEG",
         f"folder:{root}/text.txt": "is a file, not a folder",
         f"{root}/text.txt": "is a file, not a folder",
         f"folder:{root}/phone": "but 2 other files (most of them .heic)",
@@ -172,7 +241,7 @@ def mistakes(root: pathlib.Path) -> dict[str, str]:
         "embedded:photos:test": "not among the embedded sources",
         "embedded:photos:400": "too large",
         "tfds:no_such_data_set": "knows no data set no_such_data_set",
-        "tfds:": "not of the form",
+        "tfds::test": "not of the form",
     }
 
 
@@ -182,6 +251,7 @@ def test_each_mistake_is_one_clear_line(tmp_path: pathlib.Path) -> None:
             open_source(spec)
         assert reason in str(caught.value), spec
         assert "\n" not in str(caught.value)
+        assert not ("it is empty" in str(caught.value) and "convert" in str(caught.value))
 
 
 def test_a_tar_of_a_thousand_files_is_read_in_any_order(tmp_path: pathlib.Path) -> None:
