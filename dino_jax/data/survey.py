@@ -29,7 +29,7 @@ def median_short_side(source: Source) -> int:
             reason = reason or f"{source.name(int(index))}: {error}"
     if not sides:
         raise UserError(
-            f"none of {count} images of {source.spec} can be read ({reason}); give images that "
-            "Pillow opens"
+            f"none of {count} images looked at in {source.spec} can be read ({reason}); give "
+            "images that Pillow opens"
         )
     return int(statistics.median(sides))
