@@ -1,6 +1,7 @@
 """What a run writes about itself: `metrics.jsonl`, `tensorboard/`, `summary.json`."""
 
 import json
+import logging
 import math
 import pathlib
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
+log = logging.getLogger(__name__)
+
 
 class Records:
     """Writes one JSON object a line, and the same to TensorBoard; each step appears once."""
@@ -16,8 +19,8 @@ class Records:
     def __init__(self, workdir: pathlib.Path, *, resumed_at: int = 0) -> None:
         """Open for appending; on a resume, lines after step `resumed_at` are dropped."""
         self._path = workdir / "metrics.jsonl"
-        kept = [line for line in read_metrics(self._path) if line["step"] <= resumed_at]
-        kept = kept if resumed_at else []
+        lines = read_metrics(self._path) if resumed_at else []
+        kept = [line for line in lines if line["step"] <= resumed_at]
         rewritten = self._path.with_suffix(".jsonl.new")
         rewritten.write_text("".join(_line(entry) for entry in kept))
         rewritten.replace(self._path)
@@ -48,11 +51,12 @@ def write_summary(workdir: pathlib.Path, figures: Mapping[str, Any]) -> None:
 
 
 def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
-    """The figures in `summary.json`, none where it is missing or not whole."""
+    """The figures in `summary.json`, none where it is missing, not whole or not ours."""
     try:
-        return json.loads((workdir / "summary.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        content = (workdir / "summary.json").read_bytes()
+    except OSError:
         return {}
+    return _object(content) or {}
 
 
 def last_line(workdir: pathlib.Path) -> dict[str, Any]:
@@ -70,16 +74,31 @@ def write_comparison(
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Every complete line of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    """The lines of a `metrics.jsonl` up to the first that is not an object with an int `step`.
+
+    A warning says which line that is, except for a last one cut off by a crash.
+    """
     if not path.exists():
         return []
+    *texts, rest = path.read_bytes().split(b"\n")
     lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+    for number, text in enumerate([*texts, rest] if rest else texts, start=1):
+        entry = _object(text)
+        if entry is None or type(entry.get("step")) is not int:
+            if number <= len(texts):  # a line that was ended is not one cut off
+                log.warning("line %d of %s is damaged: read up to there", number, path)
             break
+        lines.append(entry)
     return lines
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that `text` is; `None` where it is anything else."""
+    try:
+        content = json.loads(text.decode())
+    except (ValueError, RecursionError):  # neither UTF-8 nor JSON, a number too long; too deep
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def plain(value: Any) -> Any:

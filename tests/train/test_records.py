@@ -1,12 +1,13 @@
 """What a run writes: each step once, float32 to the last bit, whole or not at all."""
 
 import json
+import logging
 import pathlib
 
 import numpy as np
 import pytest
 
-from dino_jax.train.records import Records, plain, read_metrics, write_summary
+from dino_jax.train.records import Records, plain, read_metrics, read_summary, write_summary
 
 
 def write(folder: pathlib.Path, steps: range, *, resumed_at: int = 0, mark: str = "a") -> None:
@@ -47,6 +48,45 @@ def test_a_last_line_cut_off_by_a_crash_is_left_out(tmp_path: pathlib.Path, cut:
     assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[]", b"3", b"null", b"{}", b'{"loss": 1.0}', b'{"step": "3"}', b'{"step": 2.5}',
+        b'{"step": true}', b'{"step": null}', b"\xff\xfe", b'{"step": 1, "run": "\xe9"}',
+        b"\0\0\0", b"", b"no JSON", b"[" * 100_000, b'{"step": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda bad: repr(bad[:20]),
+)  # fmt: skip
+def test_reading_stops_at_a_strange_line_and_says_once_which(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, bad: bytes
+) -> None:
+    write(tmp_path, range(5))
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], bad, *lines[3:]]) + b"\n")
+    with caplog.at_level(logging.WARNING, logger="dino_jax"):
+        assert [line["step"] for line in read_metrics(path)] == [0, 1, 2]
+        assert [record.getMessage().count(f"line 4 of {path}") for record in caplog.records] == [1]
+        caplog.clear()
+        write(tmp_path, range(5, 7), resumed_at=4)
+        assert [line["step"] for line in read_metrics(path)] == [0, 1, 2, 5, 6]
+        assert len(caplog.records) == 1, "the resume rewrote the file: it is whole again"
+
+
+def test_a_line_cut_off_is_silent_and_so_is_starting_anew(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, range(3))
+    path = tmp_path / "metrics.jsonl"
+    with caplog.at_level(logging.WARNING, logger="dino_jax"):
+        path.write_bytes(path.read_bytes() + b'{"step": 3, "run": "\xc3')
+        assert [line["step"] for line in read_metrics(path)] == [0, 1, 2]
+        path.write_bytes(b"[]\n" + path.read_bytes())
+        write(tmp_path, range(2))
+        assert not caplog.records
+        assert [line["step"] for line in read_metrics(path)] == [0, 1]
+
+
 def test_numbers_round_trip_float32(tmp_path: pathlib.Path) -> None:
     random = np.random.default_rng(0)
     bits = random.integers(0, 2**32, 2000, np.uint64).astype(np.uint32)
@@ -77,6 +117,17 @@ def test_summary_is_replaced_whole(tmp_path: pathlib.Path) -> None:
         "knn_top1": 13.5, "alarms": ["collapse"],
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"3", b"null", b"", b"\xff", b'{"a": 1', b"[" * 100_000],
+    ids=lambda content: repr(content[:9]),
+)
+def test_a_summary_that_is_not_whole_is_none(tmp_path: pathlib.Path, content: bytes) -> None:
+    assert read_summary(tmp_path) == {}
+    (tmp_path / "summary.json").write_bytes(content)
+    assert read_summary(tmp_path) == {}
 
 
 def test_figures_reach_tensorboard(tmp_path: pathlib.Path) -> None:
