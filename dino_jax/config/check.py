@@ -1,12 +1,18 @@
 """Checks of a configuration's values; each mistake is one clear line."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dino_jax import tree
 from dino_jax.config.fields import get, leaves
 from dino_jax.config.tree import Config, CropsConfig, UserError
+
+MOST = 1e6
+"""Of what is unbounded in principle: well beyond use, and float32 holds what is made of it."""
+LEAST = 1e-6
+"""Of what is divided by, for the same reason."""
+COUNTABLE = 1 << 31
+"""Of steps and whatever is counted in 32 bits: the first that is not."""
 
 ARCHITECTURES = ("vit_tiny", "vit_small", "vit_base")
 
@@ -23,20 +29,41 @@ def one_of(*names: str) -> Range:
     return Range(lambda value: value in names, f"one of {', '.join(names)}")
 
 
+def _number(low: float, high: float = MOST) -> Range:
+    return Range(lambda value: low <= value <= high, f"a number from {low:g} to {high:g}")
+
+
+def _whole(low: int, high: int) -> Range:
+    return Range(lambda value: low <= value <= high, f"a whole number from {low} to {high}")
+
+
+def _countable(low: int) -> Range:
+    return Range(lambda value: low <= value < COUNTABLE, f"a whole number from {low} to below 2^31")
+
+
 def _ordered(low: float, high: float, *, open_low: bool = False) -> Range:
     def test(value: tuple[float, float]) -> bool:
         above = value[0] > low if open_low else value[0] >= low
         return above and value[0] <= value[1] <= high
 
-    bound = "" if math.isinf(high) else f" and at most {high:g}"
-    return Range(test, f"low,high {'above' if open_low else 'from'} {low:g}{bound}, in that order")
+    words = f"low,high {'above' if open_low else 'from'} {low:g} and at most {high:g}"
+    return Range(test, f"{words}, in that order")
 
 
 ANY = Range(lambda value: True, "anything")
 TEXT = Range(lambda value: value.strip() != "", "a name or a path, not an empty text")
-COUNT = Range(lambda value: value >= 1, "a whole number of at least 1")
-NOT_NEGATIVE = Range(lambda value: value >= 0, "0 or more")
-POSITIVE = Range(lambda value: value > 0, "a number above 0")
+COUNT = _countable(1)
+NOT_NEGATIVE = _number(0)
+POSITIVE = Range(lambda value: 0 < value <= MOST, f"a number above 0 and at most {MOST:g}")
+TEMPERATURE = _number(LEAST)
+STRENGTH = _number(0, 10)
+MEANS = Range(
+    lambda values: all(-MOST <= v <= MOST for v in values), f"numbers from {-MOST:g} to {MOST:g}"
+)
+DEVIATIONS = Range(
+    lambda values: all(LEAST <= v <= MOST for v in values),
+    f"numbers of at least {LEAST:g} and at most {MOST:g}",
+)
 PROBABILITY = Range(lambda value: 0 <= value <= 1, "a number from 0 to 1")
 PROBABILITIES = Range(lambda values: all(0 <= v <= 1 for v in values), "numbers from 0 to 1")
 BELOW_ONE = Range(lambda value: 0 <= value < 1, "a number from 0 to below 1")
@@ -50,23 +77,26 @@ RANGES: tuple[tuple[str, Range], ...] = (
     (r"^(init_from|data\.train|data\.val)$", TEXT),
     # the device's generator takes 32 bits, and would draw the same for seeds that differ above
     (r"^seed$", Range(lambda value: 0 <= value < 1 << 32, "a whole number from 0 to below 2^32")),
-    (r"^(data\.workers|crops\.local_number)$", NOT_NEGATIVE),
-    (r"^head\.prototypes$", Range(lambda value: value >= 2, "a whole number of at least 2")),
+    (r"^data\.workers$", _whole(0, 1024)),
+    (r"^data\.threads$", _whole(1, 1024)),
+    (r"^crops\.local_number$", _countable(0)),
+    (r"^head\.prototypes$", _countable(2)),
     (r"^model\.drop_path$", BELOW_ONE),
     (r"_scale$", _ordered(0, 1, open_low=True)),
-    (r"^crops\.ratio$", _ordered(0, math.inf, open_low=True)),
-    (r"^augment\.blur_radius$", _ordered(0, math.inf)),
+    (r"^crops\.ratio$", _ordered(0.001, 1000)),
+    (r"^augment\.blur_radius$", _ordered(0, 100)),
     (r"^augment\.(blur|solarize)_probability$", PROBABILITIES),
     (r"_probability$", PROBABILITY),
-    (r"^augment\.hue$", Range(lambda value: 0 <= value <= 0.5, "a number from 0 to 0.5")),
-    (r"^augment\.(brightness|contrast|saturation)$", NOT_NEGATIVE),
+    (r"^augment\.hue$", _number(0, 0.5)),
+    (r"^augment\.(brightness|contrast|saturation)$", STRENGTH),
     (r"^augment\.solarize_threshold$", Range(lambda value: 0 <= value <= 256, "from 0 to 256")),
-    (r"^data\.mean$", ANY),
-    (r"^data\.std$", Range(lambda values: all(v > 0 for v in values), "numbers above 0")),
+    (r"^data\.mean$", MEANS),
+    (r"^data\.std$", DEVIATIONS),
     (r"^(epochs|optim\.learning_rate)$", POSITIVE),
+    (r"^optim\.clip$", _number(0, 1e30)),  # a large one may stand for none
     (r"^optim\.", NOT_NEGATIVE),
     (r"^teacher\.warmup_temperature_epochs$", NOT_NEGATIVE),
-    (r"^(teacher|loss|eval)\..*temperature$", POSITIVE),
+    (r"^(teacher|loss|eval)\..*temperature$", TEMPERATURE),
     (r"^teacher\.momentum", PROBABILITY),
     (r"^loss\.centre_momentum$", PROBABILITY),
     (r"^eval\.(final_full|baselines)$|^head\.(norm_last_layer|batch_norm)$", ANY),

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 
 from dino_jax.config.auto import Facts, pick
-from dino_jax.config.check import check_batch, validate
+from dino_jax.config.check import COUNTABLE, check_batch, validate
 from dino_jax.config.tree import Config, UserError
 
 
@@ -44,7 +44,8 @@ def resolve(
     images' shorter sides in pixels, read only where `needs_short_side(config)`.
 
     Raises:
-        UserError: a mistake, or a batch that the devices cannot share or the data cannot fill.
+        UserError: a mistake, a batch that the devices cannot share or the data cannot fill, or
+            more steps than 32 bits count.
     """
     validate(config)
     config = copy.deepcopy(config)
@@ -58,6 +59,11 @@ def resolve(
             f"{config.data.train}: lower batch_size"
         )
     steps = config.steps if config.steps is not None else max(1, round(config.epochs * per_epoch))
+    if steps >= COUNTABLE:
+        raise UserError(
+            f"epochs {config.epochs:g} of {per_epoch} steps each are {steps} steps: expected below "
+            "2^31; lower epochs or set steps"
+        )
     _fill(config, steps=steps, per_epoch=per_epoch, platform=platform, devices=device_count)
     return Resolved(
         config=config,

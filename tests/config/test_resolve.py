@@ -79,6 +79,17 @@ def test_steps_keep_every_share(name: str, steps: int) -> None:
     assert part.config.teacher == whole.config.teacher
 
 
+def test_a_run_of_more_steps_than_can_be_counted_is_refused() -> None:
+    asked = recipes.load("vit_s16", "epochs=1e6", "batch_size=8")
+    assert resolve(asked, examples=17_000, platform="cpu").steps == 2_125_000_000
+    with pytest.raises(
+        UserError, match=r"epochs 1e\+06 of 2500 steps .* below 2\^31.*lower epochs"
+    ):
+        resolve(asked, examples=20_000, platform="cpu")
+    whole = recipes.load("vit_s16", "epochs=1e6", "batch_size=8", "steps=5")
+    assert resolve(whole, examples=20_000, platform="cpu").steps == 5
+
+
 def test_intervals_follow_the_length_of_the_run() -> None:
     long = recipes.resolved("vit_s16", "precision=auto", examples=1_281_167).config
     assert (long.checkpoint_every, long.eval_every) == (10_008, 50_040)
