@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pathlib
+import stat
 from typing import NamedTuple
 
 from dino_jax.config.auto import AUTO_FIELDS
@@ -30,6 +31,7 @@ def save_record(workdir: str | os.PathLike[str], requested: Config, resolved: Re
     Raises:
         UserError: the folder cannot be made or written.
     """
+    _check_folder(workdir)
     content = {
         "format_version": FORMAT_VERSION,
         "requested": to_dict(requested),
@@ -45,20 +47,21 @@ def save_record(workdir: str | os.PathLike[str], requested: Config, resolved: Re
         partial.write_text(json.dumps(content, indent=2) + "\n")
         partial.replace(path)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UserError(f"cannot write into workdir {workdir}: {reason}") from error
+        raise _unusable(workdir, error) from error
 
 
 def load_record(workdir: str | os.PathLike[str]) -> Record | None:
     """Read `config.json` of `workdir`; `None` where there is none.
 
     Raises:
-        UserError: the file is not one of ours, or of a newer format.
+        UserError: the file is not one of ours, or of a newer format; or `workdir` is no folder
+            and cannot become one.
     """
+    _check_folder(workdir)
     path = pathlib.Path(workdir) / FILE
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         content = json.loads(path.read_text())
         version = content["format_version"]
         if version > FORMAT_VERSION:
@@ -66,15 +69,43 @@ def load_record(workdir: str | os.PathLike[str]) -> Record | None:
         return Record(
             from_dict(content["requested"]), from_dict(content["resolved"]), content["examples"]
         )
-    except (
+    except UserError:
+        raise
+    except (  # a ValueError is text that is neither UTF-8 nor JSON, or a number too long to read
         OSError,
-        UnicodeDecodeError,
-        json.JSONDecodeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
         KeyError,
         TypeError,
         AttributeError,
     ) as error:
         raise UserError(f"{path} is not a run's configuration: choose another workdir") from error
+
+
+def _check_folder(workdir: str | os.PathLike[str]) -> None:
+    """Refuse a file, and a name that no folder can have, before anything is opened."""
+    try:
+        found = os.stat(workdir)
+    except FileNotFoundError:
+        return  # it will be made
+    except (OSError, ValueError) as error:
+        raise _unusable(workdir, error) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{_shown(workdir)} is a file; name a folder for --workdir")
+
+
+def _unusable(workdir: str | os.PathLike[str], error: OSError | ValueError) -> UserError:
+    reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    return UserError(
+        f"cannot write into workdir {_shown(workdir)}: {reason}; name another folder for --workdir"
+    )
+
+
+def _shown(workdir: str | os.PathLike[str]) -> str:
+    """The name on one line, whatever it is made of."""
+    name = os.fspath(workdir)
+    return name if name.isprintable() else repr(name)
 
 
 def pin(requested: Config, record: Record) -> Config:

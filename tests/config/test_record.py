@@ -92,11 +92,37 @@ def test_newer_record_is_one_line(tmp_path: pathlib.Path) -> None:
         load_record(tmp_path)
 
 
-def test_unwritable_workdir_is_one_line(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"9" * 5000])
+def test_record_that_cannot_be_read_in_is_one_line(tmp_path: pathlib.Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(UserError, match="choose another workdir"):
+        load_record(tmp_path)
+
+
+UNUSABLE = {
+    "file": "/file is a file; name a folder for --workdir",
+    "file/inside": "/inside: Not a directory; name another folder for --workdir",
+    "a" * 300: "a: File name too long; name another folder for --workdir",
+    "nul\0": r"nul\\x00': embedded null byte; name another folder for --workdir",
+    "loop": "/loop: Too many levels of symbolic links; name another",
+    "two\nlines" + "b" * 300: r"two\\nlinesb*': File name too long",
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE, ids=lambda name: repr(name[:12]))
+def test_unusable_workdir_is_one_line_before_anything_is_opened(
+    tmp_path: pathlib.Path, name: str
+) -> None:
     (tmp_path / "file").write_text("")
-    for workdir in (tmp_path / "file", tmp_path / "file" / "inside"):
-        with pytest.raises(UserError, match="cannot write into workdir"):
-            save_record(workdir, recipes.load("vit_s16"), recipes.resolved("vit_s16"))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for use in (load_record, lambda workdir: save_record(workdir, *asked_and_resolved())):
+        with pytest.raises(UserError, match=UNUSABLE[name]) as error:
+            use(tmp_path / name)
+        assert str(error.value).isprintable()
+
+
+def asked_and_resolved() -> tuple[Config, Resolved]:
+    return recipes.load("vit_s16"), recipes.resolved("vit_s16")
 
 
 def resume(record: Record, *overrides: str, examples: int = 50_000, force: bool = False) -> None:
