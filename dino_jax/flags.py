@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import config_flags
 
-from dino_jax.config.fields import check_types, find, from_text, set_value
+from dino_jax.config.fields import check_types, find, from_text, leaves, set_value
+from dino_jax.config.original import ORIGINAL_FLAGS
 from dino_jax.config.tree import Config, UserError
 
 OVERRIDE = re.compile(r"^--?(no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
@@ -72,17 +73,38 @@ def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], Any] | None 
     flags.FLAGS.mark_as_parsed()
     if not values.workdir:  # an empty one, as of a shell variable unset, would be where we stand
         raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
-    workdir = pathlib.Path(values.workdir).expanduser()
+    workdir = _workdir(values.workdir)
     return Parsed(config, workdir, RunFlags(file, overrides, values.force_schedule, values))
 
 
 def usage() -> str:
     """Say how a command is called."""
-    return (
-        "usage: python -m dino_jax.main --config=configs/NAME.py --workdir=DIR "
-        "[--config.FIELD=VALUE ...] [--force_schedule]\n"
-        "fields: docs/configuration.md\n"
-    )
+    return """\
+usage: python -m dino_jax.main --config=configs/NAME.py --workdir=DIR [--config.FIELD=VALUE ...]
+
+your own images: --config=configs/auto.py --workdir=DIR --config.data.train=folder:PATH
+
+images (--config.data.train, --config.data.val)
+  folder:PATH                     every picture in a folder and in those inside it
+  tar:PATH                        every picture in a tar archive
+  tfds:NAME[:SPLIT]               a data set of TensorFlow Datasets, prepared before
+  arrayrecord:PATTERN             ArrayRecord files
+  embedded:photos[:val][:WINDOW]  the photographs of the quickstart
+
+--force_schedule goes on with the run in DIR though fields of its schedule have changed
+all fields: docs/configuration.md
+"""
+
+
+def _workdir(text: str) -> pathlib.Path:
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        user = pathlib.Path(text).parts[0][1:]
+        raise UserError(
+            f"--workdir={text}: there is no {f'user {user}' if user else 'home folder'} here; "
+            f"name the folder without the ~, or as ./{text} if it is called so"
+        ) from error
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -111,20 +133,22 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _config_file(arguments: list[str]) -> str:
-    """Take `--config` out of the arguments and see that its file is there."""
-    file = None
-    for i, argument in enumerate(arguments):
+    """Take `--config`, the last of them, out of the arguments and see that its file is there."""
+    file, others = "", []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
         if argument in ("--help", "-h", "--helpfull", "-help"):
             sys.stdout.write(usage())
             raise SystemExit(0)
-        if argument.startswith(("--config=", "-config=")):
-            file = argument.split("=", 1)[1]
-            arguments[i : i + 1] = []
-            break
-        if argument in ("--config", "-config") and i + 1 < len(arguments):
-            file = arguments[i + 1]
-            arguments[i : i + 2] = []
-            break
+        if name not in ("--config", "-config"):
+            others.append(argument)
+        elif equals:
+            file = value
+        else:
+            file = "" if not rest or rest[0].startswith("--") else rest.pop(0)
+    arguments[:] = others
     if not file:
         raise UserError("--config is missing: name a config file, as --config=configs/vit_s16.py")
     path = pathlib.Path(file)
@@ -179,6 +203,8 @@ def _apply(
     try:
         config_flags.DEFINE_config_dataclass("config", config, flag_values=values, sys_argv=command)
         surplus = values(command)[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_meant(error) or _one_line(error)) from error
     except flags.Error as error:
         raise UserError(_one_line(error)) from error
     if surplus:
@@ -189,6 +215,18 @@ def _apply(
         set_value(values.config, "data.val", None)  # the recipe's held-out images are of other data
     check_types(values.config)
     return values.config
+
+
+def _meant(error: flags.UnrecognizedFlagError) -> str | None:
+    """The override that a flag stands for: a field without `config.`, or the original's flag."""
+    argument = str(error.flagvalue)  # the whole of it
+    name = error.flagname.replace("-", "_").removeprefix("config_")
+    named = [path for path in leaves() if path == name or path.endswith(f".{name}")]
+    path = ORIGINAL_FLAGS.get(name) or next(iter(named), None)
+    if path is None:
+        return None
+    _, equals, value = argument.partition("=")
+    return f"there is no flag {argument}: did you mean --config.{path}{equals}{value}?"
 
 
 def _one_line(error: BaseException) -> str:

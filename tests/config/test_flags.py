@@ -7,6 +7,7 @@ from absl import flags as absl_flags
 
 from dino_jax import flags
 from dino_jax.config import Config, UserError, get
+from dino_jax.data.sources import FORMS
 from tests.config.recipes import FOLDER
 
 RECIPE = f"--config={FOLDER / 'vit_s16.py'}"
@@ -83,11 +84,36 @@ def test_a_command_may_have_flags_of_its_own() -> None:
     assert parsed.flags.values.depth == 3
 
 
-def test_help_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_two_config_files_the_last_counts() -> None:
+    absent = "--config=configs/absent.py"
+    assert parse(absent, WORKDIR, RECIPE).flags.config_file == RECIPE.split("=")[1]
+    assert parse("--config", "absent", WORKDIR, *RECIPE.split("=")).config.model.patch_size == 16
+    with pytest.raises(UserError, match="does not exist"):
+        parse(RECIPE, WORKDIR, absent)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], [RECIPE, WORKDIR, "--help"]])
+def test_help_says_how(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        parse("--help")
+        parse(*arguments)
     assert stop.value.code == 0
-    assert "--config=configs/" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "--config=configs/NAME.py --workdir=DIR" in text
+    assert "--config=configs/auto.py --workdir=DIR --config.data.train=folder:PATH" in text
+    assert all(form in text for form in FORMS.split(", "))
+    assert text.count("\n") <= 15
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_workdir_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parse(RECIPE, "--workdir=~/x").workdir == pathlib.Path("/home/me/x")
+    with pytest.raises(UserError) as error:
+        parse(RECIPE, "--workdir=~nouser/x")
+    assert str(error.value) == (
+        "--workdir=~nouser/x: there is no user nouser here; name the folder without the ~, or as "
+        "./~nouser/x if it is called so"
+    )
 
 
 MISTAKES = [
@@ -114,6 +140,16 @@ MISTAKES = [
     ("--config.crops.ratio=1,True", "expected 2 numbers such as"),
     ("--config.data.mean='x'", "expected numbers such as"),
     ("--config.steps", "--config.steps has no value"),
+    ("--epochs=50", "no flag --epochs=50: did you mean --config.epochs=50?"),
+    ("-seed=1", "did you mean --config.seed=1?"),
+    ("--optim.learning_rate=1", "did you mean --config.optim.learning_rate=1?"),
+    ("--learning-rate=1", "did you mean --config.optim.learning_rate=1?"),
+    ("--config_seed=1", "did you mean --config.seed=1?"),
+    ("--lr=1", "did you mean --config.optim.learning_rate=1?"),
+    ("--data_path=a=b", "did you mean --config.data.train=a=b?"),
+    ("--batch_norm", "no flag --batch_norm: did you mean --config.head.batch_norm?"),
+    ("--zzz=1", "Unknown command line flag 'zzz'"),
+    ("--output_dir=1", "Unknown command line flag 'output_dir'"),
     ("--wrokdir=x", "Unknown command line flag 'wrokdir'. Did you mean: workdir"),
     ("folder:/photos", "unexpected argument folder:/photos"),
     ("--force_schedule=perhaps", "force_schedule"),
@@ -135,6 +171,8 @@ def test_mistake_on_the_command_line_is_one_line(argument: str, line: str) -> No
         ([WORKDIR], "--config is missing"),
         ([WORKDIR, "--config="], "--config is missing"),
         ([WORKDIR, "--config"], "--config is missing"),
+        ([RECIPE, WORKDIR, "--config"], "--config is missing"),
+        (["--config", WORKDIR], "--config is missing"),
         ([RECIPE], "--workdir is missing"),
         ([RECIPE, "--workdir="], "--workdir is missing"),
         ([WORKDIR, f"--config={FOLDER / 'vit_s17.py'}"], "vit_s17.py does not exist: "),
