@@ -31,6 +31,12 @@ from benchmarks.machine import describe
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def alone() -> None:
+    """Be a process group of one: the original's loss wants a group."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+
+
 def read(archive: pathlib.Path) -> tuple[list[Image.Image], np.ndarray]:
     """Every image of an archive in the order of its names, and its class by folder."""
     with tarfile.open(archive) as tar:
@@ -110,13 +116,17 @@ class Run:
                 chain.transforms = kept
 
     def step(self, number: int, images: list[Image.Image]) -> dict[str, float]:
-        """One step on a batch of pictures, in the original's order."""
+        """One step on a batch of pictures."""
+        views = zip(*map(self.transform, images), strict=True)
+        return self.step_on(number, [torch.stack(view) for view in views])
+
+    def step_on(self, number: int, crops: list[torch.Tensor]) -> dict[str, float]:
+        """One step on normalised crops (batch, 3, H, W), views first, in the original's order."""
         epoch = number // (self.setting.steps // self.setting.epochs)
         for place, group in enumerate(self.optimiser.param_groups):
             group["lr"] = self.rates[number]
             if place == 0:
                 group["weight_decay"] = self.decays[number]
-        crops = [torch.stack(view) for view in zip(*map(self.transform, images), strict=True)]
         answer = self.teacher(crops[:2])
         centre = self.loss.center.clone()
         loss = self.loss(self.student(crops), answer, epoch)
@@ -167,8 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(options.seed)
     random.seed(options.seed)
     order = np.random.default_rng(options.seed)
-    store = torch.distributed.HashStore()  # the loss wants a process group, if only of one
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    alone()
     train, test = (read(options.data / f"cifar10_{part}.tar.gz") for part in ("train", "test"))
     chosen = np.random.RandomState(0)  # numpy froze this stream; the stored run used it
     sets = []
