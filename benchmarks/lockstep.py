@@ -27,7 +27,6 @@ from benchmarks.ours import device_batch, trainer
 from dino_jax.data.pipeline import train_iterator
 from dino_jax.data.sources import open_source
 
-
 Figures = dict[str, list[float]]
 """Of every step, by program."""
 
