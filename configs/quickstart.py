@@ -3,8 +3,9 @@
 Paper: no row.
 Hardware: two CPU cores, no network.
 Command: make quickstart
-Expected: held-out crops, seed 0, two shared cores of an AMD EPYC: view retrieval 5.0 % untrained,
-    8.9 % teacher (HOG 20.3 %); scene identity 22.5 % untrained, 35.6 % teacher (HOG 41.9 %).
+Expected: four minutes on two cores of an AMD EPYC. Held-out crops, three seeds (docs/results.md):
+    view retrieval 4.9-5.1 % untrained, 8.5-8.9 % teacher (HOG 20.3 %); scene identity 22.5-25.3 %
+    untrained, 33.1-35.6 % teacher (HOG 41.9 %).
 """
 
 from dino_jax.config import Config

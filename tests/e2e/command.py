@@ -60,25 +60,43 @@ def train(workdir: pathlib.Path, *overrides: str, config: pathlib.Path = RECIPE)
 KILLER = """
 import os, signal, sys
 from dino_jax import main
+from dino_jax.train.checkpoint import Checkpoints
 from dino_jax.train.records import Records
 
-write = Records.write
+write, save = Records.write, Checkpoints.save
 
 def write_and_die(self, entry):
     write(self, entry)
     if entry["step"] == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
 
+def save_and_die(self, state, step):
+    save(self, state, step)
+    if step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 if __name__ == "__main__":
-    Records.write = write_and_die
+    if {in_save}:
+        Checkpoints.save = save_and_die
+    else:
+        Records.write = write_and_die
     sys.exit(main.main())
 """
 
 
-def killed(workdir: pathlib.Path, step: int, *overrides: str) -> int:
-    """Run the command in a process that `kill -9` ends right after the line of `step`."""
+def killed(
+    workdir: pathlib.Path,
+    step: int,
+    *overrides: str,
+    in_save: bool = False,
+    compiled_anew: bool = False,
+) -> int:
+    """Run the command in a process that `kill -9` ends right after the line of `step`.
+
+    Or, `in_save`, while the checkpoint of `step` is being written behind it.
+    """
     program = workdir.parent / "killer.py"
-    program.write_text(KILLER.format(step=step))
+    program.write_text(KILLER.format(step=step, in_save=in_save))
     command = [sys.executable, str(program), *command_line(RECIPE, workdir, *overrides)[1:]]
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -87,6 +105,8 @@ def killed(workdir: pathlib.Path, step: int, *overrides: str) -> int:
             int(jax.config.read("jax_disable_most_optimizations"))
         ),
     }
+    if compiled_anew:
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, check=False
     ).returncode

@@ -56,9 +56,11 @@ def losses(workdir: pathlib.Path) -> list[float]:
 def test_a_run_leaves_what_was_promised(whole: tuple[pathlib.Path, Ended]) -> None:
     workdir, ended = whole
     assert ended.code == 0
-    last = ended.out.splitlines()[-1]
-    assert last.startswith(f"done: {workdir}/checkpoints/12; ")
-    assert "configs/auto.py" in last
+    done, where = ended.out.splitlines()[-2:]
+    assert done == f"done: {workdir}/checkpoints/12"
+    assert where.startswith(f"figures: {workdir}/summary.json; ")
+    assert "61 images to train on, 3 held out, 3 classes (class0, " in ended.err
+    assert "12 steps of 16 images on 1 x cpu" in ended.err
     assert (workdir / "checkpoints" / "12").is_dir()
     assert list((workdir / "tensorboard").iterdir())
     lines = read_metrics(workdir / "metrics.jsonl")
@@ -92,6 +94,27 @@ def test_killed_and_run_again_is_as_if_nothing_had_been(
     for network in ("teacher", "student"):
         ours, theirs = (load_network(each, network)[0] for each in (workdir, whole[0]))
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_and_compiled_anew_each_time(
+    whole: tuple[pathlib.Path, Ended], photos: str, tmp_path: pathlib.Path
+) -> None:
+    """All along the run, after a line and amid a save, the last at the very end."""
+    workdir, data = tmp_path / "run", f"data.train={photos}"
+    deaths = {1: "line", 3: "save", 5: "line", 6: "save", 8: "line", 9: "save", 12: "save"}
+    for step, place in deaths.items():
+        in_save = place == "save"
+        code = killed(workdir, step, data, in_save=in_save, compiled_anew=True)
+        assert code == -signal.SIGKILL
+    assert train(workdir, data).code == 0
+    assert figures(workdir) == figures(whole[0])
+    leave_result(
+        "killed_again_and_again",
+        "tests/e2e/test_resume.py",
+        deaths=[f"step {step}, {place}" for step, place in deaths.items()],
+        bit_identical=True,
+    )
 
 
 @pytest.mark.slow  # tests/sharding has it without the command
