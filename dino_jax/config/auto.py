@@ -94,7 +94,7 @@ def _epochs(config: Config, facts: Facts) -> Pick:
     steps = max(1, facts.examples // config.batch_size)
     epochs = float(min(800, max(100, math.ceil(wanted / steps))))
     if epochs > 100:
-        return epochs, f"{steps} steps an epoch: {wanted} steps, or 800 epochs, at least 100"
+        return epochs, f"for {wanted} steps at {steps} an epoch, within 100 and 800 epochs"
     return epochs, "the reference's"
 
 
@@ -116,7 +116,7 @@ def _temperature(config: Config, facts: Facts) -> Pick:
 
 
 def _warmup_temperature(config: Config, facts: Facts) -> Pick:
-    return min(0.04, config.teacher.temperature), "the reference's, at most the final one"
+    return min(0.04, config.teacher.temperature), "the reference's 0.04, or the final one if that is lower"
 
 
 def _warmup_temperature_epochs(config: Config, facts: Facts) -> Pick:
