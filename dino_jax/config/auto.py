@@ -116,7 +116,7 @@ def _temperature(config: Config, facts: Facts) -> Pick:
 
 
 def _warmup_temperature(config: Config, facts: Facts) -> Pick:
-    return min(0.04, config.teacher.temperature), "the reference's 0.04, or the final one if that is lower"
+    return min(0.04, config.teacher.temperature), "the reference's 0.04, at most the final one"
 
 
 def _warmup_temperature_epochs(config: Config, facts: Facts) -> Pick:
