@@ -113,8 +113,10 @@ def test_mistake_is_one_line(values: dict[str, object], line: str) -> None:
         dict.fromkeys((path.replace(".", "__") for path in AUTO_FIELDS), AUTO),
     ],
 )
-def test_what_can_be_is_accepted(values: dict[str, object]) -> None:
-    validate(changed(**values))
+def test_what_can_be_is_accepted_and_left_as_it_is(values: dict[str, object]) -> None:
+    config = changed(**values)
+    validate(config)
+    assert config == changed(**values)
 
 
 def test_every_field_has_a_range_and_every_range_a_field() -> None:

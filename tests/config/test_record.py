@@ -125,19 +125,23 @@ def asked_and_resolved() -> tuple[Config, Resolved]:
     return recipes.load("vit_s16"), recipes.resolved("vit_s16")
 
 
-def resume(record: Record, *overrides: str, examples: int = 50_000, force: bool = False) -> None:
+def resume(record: Record, *overrides: str, examples: int = 50_000, force: bool = False) -> Config:
+    """What the run goes on with."""
     asked = recipes.load("vit_s16", *overrides)
     run = resolve(pin(asked, record), examples=examples, platform="cpu")
     check_resume(record, run, force_schedule=force)
+    return run.config
 
 
 def test_the_same_command_goes_on(tmp_path: pathlib.Path) -> None:
-    resume(begun(tmp_path))
+    record = begun(tmp_path)
+    assert resume(record) == record.resolved
 
 
 def test_operational_changes_are_free(tmp_path: pathlib.Path) -> None:
     free = ("data.workers=3", "log_every=1", "eval_every=5", "accumulate=2", "eval.knn_k=5")
-    resume(begun(tmp_path), *free, "checkpoint_every=3", "model.blocks=scanned")
+    config = resume(begun(tmp_path), *free, "checkpoint_every=3", "model.blocks=scanned")
+    assert (config.data.workers, config.accumulate, config.model.blocks) == (3, 2, "scanned")
 
 
 def test_identity_is_refused_even_by_force(tmp_path: pathlib.Path) -> None:
