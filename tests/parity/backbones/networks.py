@@ -10,7 +10,6 @@ import pathlib
 import sys
 import types
 import warnings
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
+
+from tests import golden
 
 BATCH, VIEWS, LOCALS, STEPS = 3, 2, 4, 5
 EPOCHS, PER_EPOCH = 3, 2
@@ -47,26 +48,14 @@ Originals = types.SimpleNamespace
 """The modules `main_dino`, `utils`, `vision_transformer` of DINO, and `xcit`."""
 
 
-def uniform(key: str, shape: Shape) -> np.ndarray:
-    """The formula's u in [-1, 1), float64, by the flat C-order index and the key."""
-    h = np.arange(int(np.prod(shape)), dtype=np.uint32) * np.uint32(0x9E3779B1)
-    h += np.uint32(zlib.crc32(key.encode()))
-    h ^= h >> np.uint32(16)
-    h *= np.uint32(0x85EBCA6B)
-    h ^= h >> np.uint32(13)
-    h *= np.uint32(0xC2B2AE35)
-    h ^= h >> np.uint32(16)
-    return ((h >> np.uint32(8)).astype(np.float64) / 2**23 - 1).reshape(shape)
-
-
 def statistic(key: str, shape: Shape, *, used: bool) -> np.ndarray | None:
     """A buffer of batch normalisation, at its initial value or as of a used network; else None."""
     if key.endswith("num_batches_tracked"):
         return np.asarray(7 if used else 0)
     if key.endswith("running_mean"):
-        return (0.2 * uniform(key, shape) if used else np.zeros(shape)).astype(np.float32)
+        return (0.2 * golden.uniform(key, shape) if used else np.zeros(shape)).astype(np.float32)
     if key.endswith("running_var"):
-        return (1 + 0.5 * uniform(key, shape) if used else np.ones(shape)).astype(np.float32)
+        return (1 + 0.5 * golden.uniform(key, shape) if used else np.ones(shape)).astype(np.float32)
     return None
 
 
@@ -77,22 +66,12 @@ def weight(
     buffer = statistic(key, shape, used=used_stats)
     if buffer is not None:
         return buffer
-    if key.endswith("weight_g"):
-        value = np.ones(shape) if norm_last_layer else 1 + 0.25 * uniform(key, shape)
-    elif key.endswith(".weight") and ("norm" in key or len(shape) == 1):
-        value = 1 + 0.1 * uniform(key, shape)
-    elif key.endswith(".bias"):
-        value = 0.1 * uniform(key, shape)
-    elif key.endswith(("pos_embed", "cls_token")):
-        value = 0.2 * uniform(key, shape)
-    else:
-        value = uniform(key, shape) * np.sqrt(3 / np.prod(shape[1:]))
-    return value.astype(np.float32)
+    return golden.weight(key, shape, norm_last_layer=norm_last_layer)
 
 
 def inputs(name: str, shape: Shape, scale: float = 1.5) -> torch.Tensor:
     """An input by its name without the `input:` mark."""
-    return torch.from_numpy((scale * uniform(f"input:{name}", shape)).astype(np.float32))
+    return torch.from_numpy((scale * golden.uniform(f"input:{name}", shape)).astype(np.float32))
 
 
 @torch.no_grad()
