@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dino_jax.data.source import Source
-from dino_jax.train.checkpoint import Checkpoints
+from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.records import Records
 from dino_jax.train.sharding import put_batch

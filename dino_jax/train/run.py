@@ -27,8 +27,8 @@ from dino_jax.data.pipeline import TrainIterator, train_iterator
 from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
+from dino_jax.interop.checkpoint import Checkpoints, load_network, newest_step
 from dino_jax.models.build import Model
-from dino_jax.train.checkpoint import Checkpoints, load_network, newest_step
 from dino_jax.train.claim import claimed
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.interrupt import interruptible

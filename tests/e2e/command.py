@@ -60,7 +60,7 @@ def train(workdir: pathlib.Path, *overrides: str, config: pathlib.Path = RECIPE)
 KILLER = """
 import os, signal, sys
 from dino_jax import main
-from dino_jax.train.checkpoint import Checkpoints
+from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.train.records import Records
 
 write, save = Records.write, Checkpoints.save

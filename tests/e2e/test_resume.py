@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError, load_record
-from dino_jax.train.checkpoint import load_network
+from dino_jax.interop.checkpoint import load_network
 from dino_jax.train.records import read_metrics
 from dino_jax.train.run import initial_state, prepare
 from tests.e2e.command import (

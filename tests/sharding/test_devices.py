@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from dino_jax.train.checkpoint import Checkpoints
+from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.train.sharding import batch_sharded, make_mesh, put_batch, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import one_pass

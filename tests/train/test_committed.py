@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import from_dict, resolve
-from dino_jax.train.checkpoint import Checkpoints, load_network
+from dino_jax.interop.checkpoint import Checkpoints, load_network
 from dino_jax.train.method import build_method, init_state
 
 STORED = pathlib.Path(__file__).parent / "data" / "checkpoint_v1"

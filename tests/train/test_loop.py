@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.train import loop as loop_module
-from dino_jax.train.checkpoint import Checkpoints
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Loop, Plan
 from dino_jax.train.records import Records, read_metrics

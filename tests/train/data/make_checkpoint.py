@@ -18,7 +18,7 @@ import numpy as np
 
 from dino_jax import main
 from dino_jax.config import Config
-from dino_jax.train.checkpoint import FORMAT_VERSION, load_network
+from dino_jax.interop.checkpoint import FORMAT_VERSION, load_network
 
 HERE = pathlib.Path(__file__).parent
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError, from_dict, to_dict
-from dino_jax.train.checkpoint import FORMAT_VERSION, Checkpoints, load_model, load_network
+from dino_jax.interop.checkpoint import FORMAT_VERSION, Checkpoints, load_model, load_network
 from dino_jax.train.method import init_state
 from dino_jax.train.sharding import make_mesh, replicated
 from dino_jax.train.state import TrainState

@@ -8,18 +8,27 @@ hold `format_version` and the resolved configuration. The data position is the s
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
 from dino_jax.config import Config, UserError, from_dict
 from dino_jax.models.build import Model, build
-from dino_jax.train.state import TrainState
 from dino_jax.types import Params, Stats
 
 FORMAT_VERSION = 1
 """Raised when what a checkpoint holds changes; older ones stay readable."""
+
+
+@runtime_checkable
+class State(Protocol):
+    """A named tuple of arrays and of trees of arrays, as `TrainState` is."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+S = TypeVar("S", bound=State)
 
 
 class Checkpoints:
@@ -44,16 +53,16 @@ class Checkpoints:
         newest = self._manager.latest
         return None if newest is None else int(newest.step)
 
-    def save(self, state: TrainState, step: int) -> None:
+    def save(self, state: State, step: int) -> None:
         """Save in the background; an error of the save before surfaces here."""
         self.wait()
         if self.latest == step:
             return
         self._pending = self._manager.save_async(
-            step, _as_dict(state), force=True, custom_metadata=self._metadata
+            step, state._asdict(), force=True, custom_metadata=self._metadata
         )
 
-    def restore(self, like: TrainState) -> TrainState:
+    def restore(self, like: S) -> S:
         """Load the newest checkpoint into the structure, types and shardings of `like`.
 
         Raises:
@@ -69,7 +78,7 @@ class Checkpoints:
             metadata = self._manager.metadata(step)
             saved = _shapes(metadata.metadata)
         _check_format(metadata.custom_metadata, folder)
-        wanted = _shapes(_as_dict(like))
+        wanted = _shapes(like._asdict())
         if not saved:  # only logged by orbax
             raise UserError(f"{_unreadable(folder)} (it names no tensors)")
         # The optimiser's last: its names follow from the parameters'.
@@ -83,8 +92,8 @@ class Checkpoints:
                 f"{', '.join(differing[:4])}{' …' if len(differing) > 4 else ''}"
             )
         with _damage_in_one_line(folder):
-            loaded = self._manager.load(step, jax.tree.map(_abstract, _as_dict(like)))
-        return TrainState(**loaded)
+            loaded = self._manager.load(step, jax.tree.map(_abstract, like._asdict()))
+        return cast(S, cast(Any, type(like))(**loaded))
 
     def wait(self) -> None:
         """Block until the save in flight is committed; its error is raised."""
@@ -192,10 +201,6 @@ def _check_format(metadata: Any, folder: pathlib.Path) -> None:
             f"the format {version} of {folder} is not known to this version of dino_jax (it reads "
             f"up to {FORMAT_VERSION}); install the version that wrote it, or a newer one"
         )
-
-
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    return state._asdict()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
