@@ -30,10 +30,15 @@ class Network(NamedTuple):
 
 
 class Optimiser(NamedTuple):
-    """The optimiser's state: `moments` by the original's buffer name, then by parameter name."""
+    """The optimiser's state, of the parameters it has stepped.
+
+    `name` is adamw, sgd or lars; `steps` says how often each parameter was stepped (a frozen last
+    layer is behind the others) where the optimiser counts; `moments` are keyed by the original's
+    buffer name (exp_avg, exp_avg_sq; momentum_buffer; mu), then by parameter.
+    """
 
     name: str
-    step: int
+    steps: Mapping[str, int]
     moments: Mapping[str, Arrays]
 
 
