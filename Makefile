@@ -8,14 +8,15 @@ BIN := $(VENV)/bin
 PACKAGING := setup.cfg pyproject.toml requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow check format lint types imports clean
+.PHONY: help install quickstart test test-interop test-slow check format lint types imports clean
 
 help:
-	@echo "make quickstart  train on photographs that come with the installed packages (minutes, CPU)"
-	@echo "make test        the tests"
-	@echo "make test-slow   the tests that take long; they write their result files"
-	@echo "make check       format, lint, types, import contract, tests"
-	@echo "make format      put the code in order"
+	@echo "make quickstart    train on photographs that come with the installed packages (minutes, CPU)"
+	@echo "make test          the tests"
+	@echo "make test-interop  the tests against PyTorch and its kin (installs gigabytes)"
+	@echo "make test-slow     the tests that take long; they write their result files"
+	@echo "make check         format, lint, types, import contract, tests"
+	@echo "make format        put the code in order"
 
 install: $(VENV)/.installed
 
@@ -23,9 +24,12 @@ quickstart: $(VENV)/.installed
 	$(BIN)/python -m dino_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu and not interop"
 
-test-slow: $(VENV)/.installed-test
+test-interop: $(VENV)/.installed-interop
+	$(BIN)/python -m pytest -n $(JOBS) -m "interop and not slow"
+
+test-slow: $(VENV)/.installed-interop
 	$(BIN)/python -m pytest -m slow
 
 check: lint types imports test
@@ -62,6 +66,10 @@ $(VENV)/.installed: $(VENV)/.created $(PACKAGING)
 $(VENV)/.installed-test: $(VENV)/.created $(PACKAGING)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-interop: $(VENV)/.created $(PACKAGING)
+	$(BIN)/python -m pip install --quiet --editable '.[test,torch]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 $(VENV)/.installed-dev: $(VENV)/.created $(PACKAGING)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
