@@ -22,7 +22,7 @@ RULES = (
     (r"^optim\.freeze_last_layer_epochs$", SCHEDULE),
     (r"^teacher\.", SCHEDULE),
     # what the run is: never
-    (r"^(seed|batch_size|init_from|optim\.name)$", IDENTITY),
+    (r"^(seed|batch_size|init_(from|head|optimiser)|optim\.name)$", IDENTITY),
     (r"^data\.(mean|std)$", IDENTITY),
     (r"^(model|head|crops|augment|loss)\.", IDENTITY),
 )

@@ -158,7 +158,9 @@ class Config:
     eval_every: int | None = None  # steps; None: an epoch, or a twentieth of the run if longer
     checkpoint_every: int | None = None  # steps; None: an epoch, or a hundredth if longer
     keep_checkpoints: int = 2
-    init_from: str | None = None
+    init_from: str | None = None  # weights to start from: a run, a file, a name (docs/weights.md)
+    init_head: bool = True  # with their head and centre
+    init_optimiser: bool = False  # with their optimiser's moments
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     head: HeadConfig = dataclasses.field(default_factory=HeadConfig)
     crops: CropsConfig = dataclasses.field(default_factory=CropsConfig)

@@ -7,7 +7,7 @@ hold `format_version` and the resolved configuration. The data position is the s
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import jax
@@ -107,33 +107,60 @@ class Checkpoints:
         self._manager.close()
 
 
-def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, Stats, dict]:
-    """Read one network of a checkpoint of ours, with the resolved configuration it was made by.
+def read_tree(
+    path: pathlib.Path, wanted: Sequence[str], optional: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the entries `wanted`, and those of `optional` it has, of a checkpoint of ours.
 
-    `path` is a working directory, its `checkpoints/` or one step's folder; `network` is "teacher"
-    or "student". Nothing else of the checkpoint is read.
+    `path` is a working directory, its `checkpoints/` or one step's folder. Gives the entries and
+    what was written beside them (`config`, the resolved configuration, among it); nothing else of
+    the checkpoint is read.
 
     Raises:
-        UserError: no checkpoint there, a damaged one, or one of a newer format.
+        UserError: no checkpoint there, a damaged one, one of a newer format or without an entry.
     """
-    if network not in ("teacher", "student"):
-        raise UserError(f"a checkpoint holds no network {network!r}: expected teacher or student")
     folder = _step_folder(path)
     with _damage_in_one_line(folder):
         metadata = ocp.metadata(folder)
     _check_format(metadata.custom_metadata, folder)
+    held = metadata.metadata
+    missing = [name for name in wanted if name not in held]
+    if missing:
+        raise UserError(f"the checkpoint {folder} holds no {', '.join(missing)}")
     # Without arrays of a run at hand, everything goes to the first device.
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    wanted = {name: metadata.metadata[name] for name in (network, f"{network}_stats")}
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), wanted
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        {name: held[name] for name in (*wanted, *optional) if name in held},
     )
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     with context, _damage_in_one_line(folder):
         tree = ocp.load(folder, abstract)
-    config = dict(metadata.custom_metadata or {}).get("config", {})
-    return tree[network], tree[f"{network}_stats"], config
+    return tree, dict(metadata.custom_metadata or {})
+
+
+def write_tree(folder: pathlib.Path, tree: dict[str, Any], *, step: int, **beside: Any) -> None:
+    """Write one checkpoint, `folder/STEP`, that every reader here opens; `beside` is JSON."""
+    ocp.save(
+        (folder / str(step)).absolute(),
+        tree,
+        custom_metadata={"format_version": FORMAT_VERSION, **beside},
+    )
+
+
+def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, Stats, dict]:
+    """Read one network of a checkpoint of ours, with the resolved configuration it was made by.
+
+    `path` is that of `read_tree`; `network` is "teacher" or "student".
+
+    Raises:
+        UserError: as `read_tree`.
+    """
+    if network not in ("teacher", "student"):
+        raise UserError(f"a checkpoint holds no network {network!r}: expected teacher or student")
+    tree, beside = read_tree(path, (network, f"{network}_stats"))
+    return tree[network], tree[f"{network}_stats"], beside.get("config", {})
 
 
 def load_model(path: pathlib.Path, network: str = "teacher") -> tuple[Model, Params, Stats, Config]:

@@ -11,6 +11,14 @@ Arrays = dict[str, np.ndarray]
 """Tensors by name, C-contiguous."""
 
 
+MOMENTS: Mapping[str, Mapping[str, str]] = {
+    "adamw": {"mean": "exp_avg", "square": "exp_avg_sq"},
+    "sgd": {"buffer": "momentum_buffer"},
+    "lars": {"buffer": "mu"},
+}
+"""The slots of each optimiser: our name -> the original's."""
+
+
 class Network(NamedTuple):
     """One backbone, with its projection head where it has one.
 

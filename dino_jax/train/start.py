@@ -1,0 +1,111 @@
+"""Starting from weights: the state before the first step of a run with `init_from`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dino_jax.config import Config, UserError
+from dino_jax.interop.network import MOMENTS, Network, Optimiser, Weights
+from dino_jax.models.posembed import interpolate
+from dino_jax.train.state import TrainState
+
+POSITIONS = "backbone.pos_embed"
+
+
+def started_from(state: TrainState, weights: Weights, config: Config) -> TrainState:
+    """Put weights into a fresh state: student, teacher, batch statistics, centre, optimiser.
+
+    Where the weights are one network, student and teacher both begin as it. Positions of another
+    image size are interpolated as the original does at every other size. With `init_head` false
+    the head, its statistics and the centre stay those of `state`; with `init_optimiser` the
+    moments of every tensor taken over come too, and those of a new head start from nothing.
+
+    Raises:
+        UserError: the weights lack what was asked for, or do not fit the configuration.
+    """
+    source = f"init_from {config.init_from}"
+    teacher = weights.network()
+    student = weights.networks.get("student", teacher)
+    taken = {}
+    for name, network in (("student", student), ("teacher", teacher)):
+        if config.init_head and network.head is None:
+            raise UserError(
+                f"{source} holds a backbone without its head: start the head anew by "
+                "--config.init_head=false, or name weights that have one"
+            )
+        wanted = getattr(state, name) | getattr(state, f"{name}_stats")
+        taken[name] = wanted | _fitted(network, wanted, config, source)
+    started = state._replace(
+        student={name: taken["student"][name] for name in state.student},
+        teacher={name: taken["teacher"][name] for name in state.teacher},
+        student_stats={name: taken["student"][name] for name in state.student_stats},
+        teacher_stats={name: taken["teacher"][name] for name in state.teacher_stats},
+    )
+    if config.init_head and weights.centre is not None:
+        started = started._replace(target_state=jnp.asarray(weights.centre))
+    if config.init_optimiser:
+        started = started._replace(opt_state=_moments(state, weights.optimiser, config, source))
+    return started
+
+
+def _fitted(
+    network: Network, wanted: dict[str, jax.Array], config: Config, source: str
+) -> dict[str, jax.Array]:
+    """The tensors to take over, in the shapes and types of the run."""
+    given = {**network.params, **network.stats}
+    size = config.crops.global_size
+    if POSITIONS in given and network.size != (size, size):
+        table = jnp.asarray(given[POSITIONS])
+        given[POSITIONS] = np.asarray(interpolate(table, size, size, network.model.patch_size))
+    if not config.init_head:
+        given = {name: value for name, value in given.items() if name.startswith("backbone.")}
+        wanted = {name: value for name, value in wanted.items() if name.startswith("backbone.")}
+    differing = sorted(
+        name
+        for name in wanted.keys() | given.keys()
+        if name not in wanted or name not in given or wanted[name].shape != given[name].shape
+    )
+    if differing:
+        raise UserError(
+            f"{source} does not fit this configuration: {', '.join(differing[:4])} differ "
+            f"({len(differing)} in all); give the model{' and head' * config.init_head} of "
+            "those weights"
+        )
+    return {name: jnp.asarray(given[name], wanted[name].dtype) for name in given}
+
+
+def _moments(
+    state: TrainState, optimiser: Optimiser | None, config: Config, source: str
+) -> dict[str, dict[str, jax.Array]]:
+    """The optimiser's state of the run with the moments of `optimiser` where it has any."""
+    if optimiser is None:
+        raise UserError(
+            f"{source} holds no optimiser state: leave --config.init_optimiser away, or name a "
+            "run or a full checkpoint"
+        )
+    if optimiser.name != config.optim.name:
+        raise UserError(
+            f"{source} was trained by {optimiser.name} and optim.name is {config.optim.name}: "
+            f"set --config.optim.name={optimiser.name} or leave --config.init_optimiser away"
+        )
+    names = MOMENTS[optimiser.name]
+    slots = {}
+    for name, fresh in state.opt_state.items():
+        first = next(iter(names.values()))
+        known = name in optimiser.moments[first] and (
+            config.init_head or name.startswith("backbone.")
+        )
+        slots[name] = dict(fresh)
+        if not known:  # never stepped: a last layer that was still frozen, or a new head
+            continue
+        for slot, original in names.items():
+            moment = optimiser.moments[original][name]
+            if moment.shape != fresh[slot].shape:
+                raise UserError(
+                    f"{source}: the optimiser's {original} of {name} has shape {moment.shape}, "
+                    f"expected {fresh[slot].shape}; leave --config.init_optimiser away"
+                )
+            slots[name][slot] = jnp.asarray(moment)
+        if "count" in fresh:
+            slots[name]["count"] = jnp.asarray(optimiser.steps[name], fresh["count"].dtype)
+    return slots
