@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
 from dino_jax.models.gradients import gelu
-from dino_jax.models.initial import DECLARED, HEAD_RULES, draw
+from dino_jax.models.initial import DECLARED, HEAD_RULES, draw, fresh_stats
 from dino_jax.models.layers import BatchNorm, Linear
 from dino_jax.models.naming import flatten, unflatten
 from dino_jax.types import Params, Stats
@@ -122,11 +122,7 @@ class DINOHead:
         sample = jax.ShapeDtypeStruct((2, self.inputs), jnp.float32)
         declared = jax.eval_shape(partial(_Head(self).init, train=False), key, sample)
         params = draw(key, flatten(declared["params"]), HEAD_RULES)
-        stats = {
-            name: jnp.full(leaf.shape, name.endswith("running_var"), leaf.dtype)
-            for name, leaf in flatten(declared.get("batch_stats", {})).items()
-        }
-        return params, stats
+        return params, fresh_stats(flatten(declared.get("batch_stats", {})))
 
     def apply(
         self,
@@ -137,9 +133,6 @@ class DINOHead:
         train: bool = True,
     ) -> tuple[Float[Array, "*batch prototypes"], Stats]:
         """Logits (float32) and the new batch statistics; `train` matters to those alone."""
-        rows = features.size // features.shape[-1]
-        if self.batch_norm and train and rows < 2:
-            raise UserError("batch normalisation needs more than one row to train: raise the batch")
         variables = {"params": unflatten(params), "batch_stats": unflatten(stats)}
         logits, changed = _Head(self).apply(
             variables, features, train=train, mutable=["batch_stats"]

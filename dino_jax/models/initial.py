@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from dino_jax.types import Params
+from dino_jax.types import Params, Stats
 
-Kind = Literal["normal", "torch_uniform", "ones", "zeros"]
+Kind = Literal["normal", "kaiming_normal", "torch_uniform"] | float
+"""What a parameter is drawn from, or the one number that it begins as."""
 Rule = tuple[str, Kind]
 """A pattern for the end of a name, and the kind of value its parameter begins with."""
 
@@ -31,18 +32,42 @@ VIT_RULES: Sequence[Rule] = (
     # `_init_weights` touches linear layers and norms alone, and this one is a convolution.
     (r"patch_embed\.proj\.(weight|bias)", "torch_uniform"),
     (r"(qkv|proj|fc1|fc2)\.weight", "normal"),
-    (r"bias", "zeros"),
+    (r"bias", 0.0),
 )
+
+RESNET_RULES: Sequence[Rule] = (
+    # torchvision, resnet.py:208-213: every convolution, and no block begins as the identity.
+    (r"conv\d\.weight|downsample\.0\.weight", "kaiming_normal"),
+    (r"bias", 0.0),
+)
+
+
+def xcit_rules(layer_scale: float) -> Sequence[Rule]:
+    """Those of XCiT, whose gammas begin as `layer_scale` (xcit.py:361-371)."""
+    return (
+        # `_init_weights` touches linear layers and norms alone, and these are convolutions.
+        (
+            r"(patch_embed\.proj\.\d\.0|local_mp\.conv\d|token_projection)\.(weight|bias)",
+            "torch_uniform",
+        ),
+        (r"gamma\d", layer_scale),
+        (r"temperature", 1.0),
+        (r"cls_token|(qkv|proj|fc1|fc2)\.weight", "normal"),
+        (r"bias", 0.0),
+    )
+
 
 HEAD_RULES: Sequence[Rule] = (
     # The last layer is made after the others have been initialised, and keeps PyTorch's default.
     (r"last_layer\.weight_v", "torch_uniform"),
-    (r"last_layer\.weight_g", "ones"),
+    (r"last_layer\.weight_g", 1.0),
     (r"mlp(\.\d+)?\.weight", "normal"),
-    (r"bias", "zeros"),
+    (r"bias", 0.0),
 )
 
 
+STD = 0.02
+"""Of `normal`."""
 CHUNK = 4096
 """Numbers drawn from one key. Everything is drawn by one kernel over chunks: a kernel for each
 shape would take XLA six times as long to compile."""
@@ -54,11 +79,12 @@ class _Declared(NamedTuple):
     name: str
     shape: tuple[int, ...]
     kind: Kind
-    fan_in: int
+    scale: float
+    """Times what is drawn."""
 
     @property
     def chunks(self) -> int:
-        drawn = self.kind in ("normal", "torch_uniform")
+        drawn = isinstance(self.kind, str)
         return -(-math.prod(self.shape) // CHUNK) if drawn else 0
 
 
@@ -82,18 +108,19 @@ def _values(key: Key[Array, ""], leaves: tuple[_Declared, ...]) -> Params:
     `normal` is Normal(0, 0.02). The reference truncates it at an absolute 2, a hundred standard
     deviations, which no draw reaches; truncating at two deviations would leave one of 0.0176.
     (Its float32 draws hit −infinity, clamped to −2, once in 2²⁴: an accident not repeated here.)
-    `torch_uniform` is U(±1/sqrt(fan_in)), PyTorch's default for linear layers and convolutions.
+    `kaiming_normal` is Normal(0, sqrt(2 / fan_out)), not truncated either. `torch_uniform` is
+    U(±1/sqrt(fan_in)), PyTorch's default for linear layers and convolutions.
     """
     # The barriers keep XLA from drawing everything again inside the kernel of each parameter.
     uniform = jax.lax.optimization_barrier(_uniform(key, leaves))
-    normal = jax.lax.optimization_barrier(0.02 * math.sqrt(2) * jax.lax.erf_inv(uniform))
+    normal = jax.lax.optimization_barrier(STD * math.sqrt(2) * jax.lax.erf_inv(uniform))
     params, start = {}, 0
     for leaf in leaves:
-        if leaf.chunks == 0:
-            params[leaf.name] = jnp.full(leaf.shape, leaf.kind == "ones", jnp.float32)
+        if not isinstance(leaf.kind, str):
+            params[leaf.name] = jnp.full(leaf.shape, leaf.kind, jnp.float32)
             continue
-        source = normal if leaf.kind == "normal" else leaf.fan_in**-0.5 * uniform
-        flat = source[start : start + leaf.chunks].reshape(-1)
+        source = uniform if leaf.kind == "torch_uniform" else normal
+        flat = leaf.scale * source[start : start + leaf.chunks].reshape(-1)
         params[leaf.name] = flat[: math.prod(leaf.shape)].reshape(leaf.shape)
         start += leaf.chunks
     return params
@@ -109,10 +136,27 @@ def draw(key: Key[Array, ""], declared: Mapping[str, Any], rules: Sequence[Rule]
     for name, leaf in declared.items():
         matches = (kind for pattern, kind in rules if re.search(rf"(^|\.)({pattern})$", name))
         norm = name.endswith("weight") and len(leaf.shape) == 1
-        kind: Kind | None = "ones" if norm else next(matches, None)
+        kind: Kind | None = 1.0 if norm else next(matches, None)
         if kind is None:
             raise ValueError(f"no rule says how to initialise {name}")
         # PyTorch bounds a bias by the fan-in of the weight beside it.
         weight = declared.get(re.sub(r"bias$", "weight", name), leaf)
-        leaves.append(_Declared(name, tuple(leaf.shape), kind, math.prod(weight.shape[1:])))
+        leaves.append(_Declared(name, tuple(leaf.shape), kind, _scale(kind, weight.shape)))
     return _values(key, tuple(leaves))
+
+
+def _scale(kind: Kind, shape: tuple[int, ...]) -> float:
+    """Of a parameter beside a weight of this shape: (out, in, …) in PyTorch's layout."""
+    if kind == "torch_uniform":
+        return math.prod(shape[1:]) ** -0.5
+    if kind == "kaiming_normal":
+        return math.sqrt(2 / (shape[0] * math.prod(shape[2:]))) / STD
+    return 1.0
+
+
+def fresh_stats(declared: Mapping[str, Any]) -> Stats:
+    """Batch statistics before the first pass: variances are one, means and counters zero."""
+    return {
+        name: jnp.full(leaf.shape, name.endswith("running_var"), leaf.dtype)
+        for name, leaf in declared.items()
+    }

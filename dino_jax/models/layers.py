@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from dino_jax.config import UserError
 from dino_jax.models.gradients import affine, layer_norm
 from dino_jax.models.initial import DECLARED
 
@@ -88,10 +89,15 @@ class BatchNorm(nn.Module):
         x = x.astype(jnp.float32)
         if train:
             axes, count = tuple(range(x.ndim - 1)), x.size // width
+            if count < 2:
+                raise UserError(
+                    "batch normalisation needs more than one row to train, or more than one "
+                    "position: raise batch_size, or the size of the crops"
+                )
             batch_mean = x.mean(axis=axes)
             centred = x - jnp.broadcast_to(batch_mean, x.shape)
             batch_variance = jnp.square(centred).mean(axis=axes)
-            step, unbiased = self.momentum, batch_variance * (count / max(count - 1, 1))
+            step, unbiased = self.momentum, batch_variance * (count / (count - 1))
             mean.value = (1 - step) * mean.value + step * batch_mean
             variance.value = (1 - step) * variance.value + step * unbiased
             tracked.value = tracked.value + 1

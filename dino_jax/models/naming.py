@@ -7,6 +7,8 @@ from flax import traverse_util
 
 BACKBONE = "backbone."
 HEAD = "head."
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""How the names of batch statistics end; those of parameters never do."""
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,3 +31,9 @@ def under(prefix: str, params: Mapping[str, Any]) -> dict[str, Any]:
 def prefixed(prefix: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """The same leaves with `prefix` put before every name; the inverse of `under`."""
     return {prefix + name: leaf for name, leaf in params.items()}
+
+
+def parted(leaves: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and batch statistics that one dict holds together."""
+    stats = {name: leaf for name, leaf in leaves.items() if name.endswith(STATISTICS)}
+    return {name: leaf for name, leaf in leaves.items() if name not in stats}, stats

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dino_jax.config.check import ARCHITECTURES
-from dino_jax.models import build
 from dino_jax.train.method import build_method, init_state
 from dino_jax.train.step import make_train_step
 from tests.config import recipes
@@ -41,10 +39,6 @@ def test_recipe_builds_to_its_step(name: str) -> None:
     prototypes = resolved.config.head.prototypes
     assert state.student["head.last_layer.weight_v"].shape[0] == prototypes
     assert state.target_state.shape == (1, prototypes)
-
-
-def test_one_list_of_architectures() -> None:
-    assert tuple(build.ARCHITECTURES) == ARCHITECTURES
 
 
 @pytest.mark.slow
