@@ -1,0 +1,1 @@
+"""One module a format: each reads into `Weights` and writes from it."""
