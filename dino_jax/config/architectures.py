@@ -27,6 +27,8 @@ class Architecture(NamedTuple):
 
 RESNET_STRIDE = 32
 """Pixels of an image that share one position of a ResNet's last map: its `patch_size`."""
+RESNET_WIDTHS = 32
+"""Channels of a ResNet's features to each of its first layer's inner ones."""
 
 ARCHITECTURES = {
     # reference.md 1.2; paper table 1
@@ -54,6 +56,8 @@ def architecture_of(model: ModelConfig) -> Architecture:
             f"unknown model.arch {model.arch!r}: {hint}known are {', '.join(ARCHITECTURES)}"
         )
     named = ARCHITECTURES[model.arch]
+    if named.family == "resnet":
+        _check_resnet(model)
     own = {
         name: value
         for name in ("width", "depth", "heads")
@@ -63,7 +67,7 @@ def architecture_of(model: ModelConfig) -> Architecture:
     for name, value in own.items():
         if value < 1:
             raise UserError(f"model.{name} is {value}: expected 1 or more")
-    if named.heads and found.width % found.heads:
+    if found.heads and found.width % found.heads:
         raise UserError(
             f"model.width {found.width} is not divisible by model.heads {found.heads}: set "
             "model.heads to a divisor of the width"
@@ -72,3 +76,14 @@ def architecture_of(model: ModelConfig) -> Architecture:
         sizes = " and ".join(map(str, named.patch_sizes))
         raise UserError(f"model.patch_size is {model.patch_size}: {model.arch} exists with {sizes}")
     return found
+
+
+def _check_resnet(model: ModelConfig) -> None:
+    for name in ("depth", "heads"):
+        if getattr(model, name) is not None:
+            raise UserError(f"model.{name} is {getattr(model, name)}: {model.arch} has none to set")
+    if model.width is not None and (model.width < 1 or model.width % RESNET_WIDTHS):
+        raise UserError(
+            f"model.width is {model.width}: expected a multiple of {RESNET_WIDTHS}, that many "
+            f"times the channels of {model.arch}'s first layer"
+        )

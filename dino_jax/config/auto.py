@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from dino_jax.config.architectures import ARCHITECTURES, RESNET_STRIDE, Family
 from dino_jax.config.fields import get, set_value
 from dino_jax.config.tree import Config
 
@@ -62,15 +63,20 @@ def _global_size(config: Config, facts: Facts) -> Pick:
 
 
 def _patch_size(config: Config, facts: Facts) -> Pick:
-    size = config.crops.global_size
-    patch = next(patch for patch, least in ((16, 160), (8, 64), (4, 0)) if size >= least)
+    size, family = config.crops.global_size, _family(config)
+    if family == "resnet":
+        return RESNET_STRIDE, "the stride of a ResNet"
+    smallest = 8 if family == "xcit" else 4
+    patch = next(patch for patch, least in ((16, 160), (8, 64), (smallest, 0)) if size >= least)
     return patch, f"{size // patch} x {size // patch} patches to a view of {size} pixels"
 
 
 def _local_size(config: Config, facts: Facts) -> Pick:
-    patch = config.model.patch_size
+    patch, unit = config.model.patch_size, "whole patches"
+    if _family(config) == "resnet":  # whose positions are wide, and overlap
+        patch, unit = RESNET_STRIDE // 4, f"steps of {RESNET_STRIDE // 4} pixels"
     patches = max(2, round(config.crops.global_size * 96 / 224 / patch))
-    return min(patches * patch, config.crops.global_size), "96/224 of the view, in whole patches"
+    return min(patches * patch, config.crops.global_size), f"96/224 of the view, in {unit}"
 
 
 def _arch(config: Config, facts: Facts) -> Pick:
@@ -80,13 +86,15 @@ def _arch(config: Config, facts: Facts) -> Pick:
 
 
 def _batch_size(config: Config, facts: Facts) -> Pick:
-    tokens = (config.crops.global_size // config.model.patch_size) ** 2
+    # A ResNet-50 takes about the work of a ViT-S/16.
+    patch = 16 if _family(config) == "resnet" else config.model.patch_size
+    tokens = (config.crops.global_size // patch) ** 2
     one = 32 if facts.on_cpu else _power_of_two(min(256, max(8, 64 * 196 // tokens)))
     parts = (config.devices or facts.device_count) * config.accumulate
     wanted = min(one * (config.devices or facts.device_count), 1024)
     wanted = min(wanted, max(facts.examples // 8, min(4, facts.examples)))
     size = max(1, _power_of_two(wanted) // parts) * parts
-    return size, f"{tokens} patches a view, {facts.examples} images"
+    return size, f"{tokens} patches of {patch} pixels a view, {facts.examples} images"
 
 
 def _epochs(config: Config, facts: Facts) -> Pick:
@@ -145,6 +153,11 @@ AUTO_FIELDS: dict[str, Callable[[Config, Facts], Pick]] = {
     "teacher.momentum": _momentum,
 }
 """In the order of picking: each may depend on those above it."""
+
+
+def _family(config: Config) -> Family | None:
+    """Of the architecture, where it is not yet to be picked."""
+    return None if config.model.arch is None else ARCHITECTURES[config.model.arch].family
 
 
 def _between(examples: int, small: float, large: float) -> float:

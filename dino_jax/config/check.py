@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dino_jax import tree
+from dino_jax.config.architectures import ARCHITECTURES, architecture_of
 from dino_jax.config.fields import get, leaves
 from dino_jax.config.tree import Config, CropsConfig, UserError
 
@@ -13,8 +14,6 @@ LEAST = 1e-6
 """Of what is divided by, for the same reason."""
 COUNTABLE = 1 << 31
 """Of steps and whatever is counted in 32 bits: the first that is not."""
-
-ARCHITECTURES = ("vit_tiny", "vit_small", "vit_base")
 
 
 class Range(NamedTuple):
@@ -100,6 +99,7 @@ RANGES: tuple[tuple[str, Range], ...] = (
     (r"^teacher\.momentum", PROBABILITY),
     (r"^loss\.centre_momentum$", PROBABILITY),
     (r"^eval\.(final_full|baselines)$|^head\.(norm_last_layer|batch_norm)$", ANY),
+    (r"^init_(head|optimiser)$", ANY),
     (r"^head\.layers$", COUNT),
     (r"^(batch_size|accumulate|steps|devices|.*_every|keep_checkpoints)$", COUNT),
     (r"^(model|head|crops|data|eval)\.", COUNT),
@@ -142,8 +142,8 @@ def check_batch(config: Config, *, device_count: int) -> None:
 
 def _check_model(config: Config) -> None:
     model, data = config.model, config.data
-    if model.width is not None and model.heads is not None and model.width % model.heads:
-        raise UserError(f"model.width {model.width} is not a multiple of model.heads {model.heads}")
+    if model.arch is not None and model.patch_size is not None:
+        architecture_of(model)
     for name, values in (("data.mean", data.mean), ("data.std", data.std)):
         if len(values) != model.channels:
             raise UserError(
@@ -153,10 +153,12 @@ def _check_model(config: Config) -> None:
 
 
 def _check_crops(config: Config) -> None:
-    crops, patch = config.crops, config.model.patch_size
+    crops, patch, arch = config.crops, config.model.patch_size, config.model.arch
+    # The convolutions of the other families take any size.
+    whole_patches = arch is None or ARCHITECTURES[arch].family == "vit"
     for name in _sizes(crops):
         size = get(config, name)
-        if size is not None and patch is not None and size < patch:
+        if whole_patches and size is not None and patch is not None and size < patch:
             raise UserError(
                 f"{name} is {size} pixels, smaller than a patch of {patch}: "
                 "raise it or lower model.patch_size"

@@ -140,6 +140,26 @@ def test_auto_picks_small_for_small() -> None:
     assert 4 <= few.batch_size <= 25
 
 
+@pytest.mark.parametrize(
+    ("arch", "facts", "patch", "sides"),
+    [
+        ("resnet50", IMAGENET, 32, (224, 96)),
+        ("resnet50", FEW, 32, (64, 24)),
+        ("resnet50", CIFAR, 32, (32, 16)),
+        ("xcit_small_12", IMAGENET, 16, (224, 96)),
+        ("xcit_medium_24", CIFAR, 8, (32, 16)),
+    ],
+)
+def test_auto_follows_the_architecture(
+    arch: str, facts: Facts, patch: int, sides: tuple[int, int]
+) -> None:
+    config = picked(facts, f"model.arch={arch}")
+    assert config.model.patch_size == patch
+    assert (config.crops.global_size, config.crops.local_size) == sides
+    vit = picked(facts, "model.arch=vit_small", f"model.patch_size={16 if patch == 32 else patch}")
+    assert config.batch_size == vit.batch_size
+
+
 @pytest.mark.parametrize("facts", [FEW, CIFAR, IMAGENET])
 def test_auto_resolves(facts: Facts) -> None:
     run = resolve(recipes.load("auto"), **facts._asdict())
