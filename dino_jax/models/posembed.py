@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from dino_jax.config import UserError
+
 CUBIC_A = -0.75
 SIZE_OFFSET = 0.1
 
@@ -38,14 +40,32 @@ def interpolation_matrix(source: int, target: int) -> Float[np.ndarray, "target 
 
 
 def interpolate(
-    pos_embed: Float[Array, "1 tokens width"], height: int, width: int, patch_size: int
+    pos_embed: Float[Array, "1 tokens width"],
+    height: int,
+    width: int,
+    patch_size: int,
+    *,
+    baked: tuple[int, int] | None = None,
 ) -> Float[Array, "1 new_tokens width"]:
     """The position embedding for an image of `height` × `width` pixels, float32, differentiable.
 
     The class token's embedding is kept. As in the reference (`interpolate_pos_encoding`), it is
     left untouched only where the image is square **and** has the native number of patches.
+    `baked` says that the table is that of images of these (height, width) pixels, not square: it
+    is returned for them, and there is no other size it could be taken to.
+
+    Raises:
+        UserError: another size than that of a table that is not square.
     """
     rows, columns = height // patch_size, width // patch_size
+    if baked is not None:
+        if (rows, columns) != (baked[0] // patch_size, baked[1] // patch_size):
+            raise UserError(
+                f"an image of {height}x{width} pixels: the positions of this network are those of "
+                f"{baked[0]}x{baked[1]} alone, since only a square table can be interpolated; "
+                "give images of that size, or the weights that it was exported from"
+            )
+        return pos_embed
     native = pos_embed.shape[1] - 1
     if rows * columns == native and height == width:
         return pos_embed

@@ -1,5 +1,6 @@
 """The vision transformer of DINO (reference: `vision_transformer.py`)."""
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -207,13 +208,16 @@ class VisionTransformer(nn.Module):
     depth: int
     heads: int
     patch_size: int
-    image_size: int
+    image_size: int | tuple[int, int]
+    """Pixels of a side, or (height, width) where the position table is that of one size alone."""
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
-        native = (self.image_size // self.patch_size) ** 2
+        size = self.image_size
+        sides = (size, size) if isinstance(size, int) else size
+        native = math.prod(side // self.patch_size for side in sides)
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.pos_embed = self.param("pos_embed", DECLARED, (1, native + 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
@@ -232,7 +236,13 @@ class VisionTransformer(nn.Module):
             )
         patches = self.patch_embed(images).astype(jnp.float32)
         cls = jnp.broadcast_to(self.cls_token, (patches.shape[0], 1, self.width))
-        positions = interpolate(self.pos_embed, height, width, self.patch_size)
+        positions = interpolate(
+            self.pos_embed,
+            height,
+            width,
+            self.patch_size,
+            baked=None if isinstance(self.image_size, int) else self.image_size,
+        )
         tokens = jnp.concatenate([cls, patches], axis=1)
         return tokens + jnp.broadcast_to(positions, tokens.shape)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dino_jax.config import UserError
 from dino_jax.models.posembed import interpolate, interpolation_matrix
 
 
@@ -76,3 +77,12 @@ def test_gradient_is_the_transpose() -> None:
     ).ravel()
     np.testing.assert_allclose(gradient[0, 1:, 0], weight, atol=1e-6)
     np.testing.assert_array_equal(gradient[0, 0], 1)
+
+
+def test_a_baked_table_serves_its_own_grid_alone() -> None:
+    embed = jnp.asarray(np.random.default_rng(0).standard_normal((1, 13, 2)), jnp.float32)
+    for height, width in ((12, 16), (14, 19)):  # what remains beyond the last patch does not matter
+        assert interpolate(embed, height, width, 4, baked=(12, 16)) is embed
+    for height, width in ((16, 12), (8, 24), (12, 12), (16, 16)):
+        with pytest.raises(UserError, match=f"image of {height}x{width} .* those of 12x16 alone"):
+            interpolate(embed, height, width, 4, baked=(12, 16))
