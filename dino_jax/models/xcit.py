@@ -1,29 +1,22 @@
 """The cross-covariance image transformer, XCiT, as DINO trains it (reference: `xcit.py`)."""
 
-import math
+from typing import cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
-from dino_jax.models.gradients import affine, gelu
 from dino_jax.models.initial import DECLARED
-from dino_jax.models.layers import BatchNorm, LayerNorm
+from dino_jax.models.layers import LayerNorm
 from dino_jax.models.vit import Features
 from dino_jax.models.xcit_blocks import Block, ClassBlock, Grid
+from dino_jax.models.xcit_tokens import PatchEmbed, PositionalEncoding
 
 CLASS_BLOCKS = 2
 """Class-attention blocks after the trunk: those that see a class token."""
-
-STEM_DIVISORS = {8: (4, 2, 1), 16: (8, 4, 2, 1)}
-"""By patch size, what the width is divided by to give that of each convolution of the stem."""
-
-FREQUENCIES = 32
-"""Numbers of each coordinate in the positional encoding (reference: `hidden_dim`)."""
 
 
 def drop_path_factors(
@@ -38,131 +31,16 @@ def drop_path_factors(
     return jnp.where(draws >= rate, 1 / (1 - rate), 0.0)
 
 
-def fourier_table(rows: int, columns: int) -> Float[np.ndarray, "positions 64"]:
-    """Sines and cosines of the position of every token, row by row; float32, as the original.
-
-    Positions count from 1 and are divided by their number, so the table spans (0, 2π] each way
-    whatever the size; y comes before x (reference: `PositionalEncodingFourier`).
-    """
-    number = np.arange(FREQUENCIES, dtype=np.float32)
-    periods = np.float32(10000) ** (2 * (number // 2) / np.float32(FREQUENCIES))
-
-    def encoded(count: int) -> np.ndarray:
-        position = np.arange(1, count + 1, dtype=np.float32)
-        position = position / (position[-1] + np.float32(1e-6)) * np.float32(2 * math.pi)
-        angles = position[:, None] / periods
-        return np.where(number % 2 == 0, np.sin(angles), np.cos(angles))
-
-    table = np.empty((rows, columns, 2 * FREQUENCIES), np.float32)
-    table[..., :FREQUENCIES] = encoded(rows)[:, None]
-    table[..., FREQUENCIES:] = encoded(columns)[None]
-    return table.reshape(rows * columns, -1)
-
-
-class TokenProjection(nn.Module):
-    """A 1×1 convolution with bias, weight (width, inputs, 1, 1), float32."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "tokens inputs"]) -> Float[Array, "tokens width"]:
-        """Map every position on its own."""
-        shape = (self.width, x.shape[-1], 1, 1)
-        weight = self.param("weight", DECLARED, shape, jnp.float32)
-        bias = self.param("bias", DECLARED, (self.width,), jnp.float32)
-        return affine(x, weight[:, :, 0, 0], bias)
-
-
-class PositionalEncoding(nn.Module):
-    """What is added to the patches: their Fourier table, projected."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, grid: Grid) -> Float[Array, "tokens width"]:
-        """The encoding of every position of `grid`, row by row."""
-        table = jnp.asarray(fourier_table(*grid))
-        return TokenProjection(self.width, name="token_projection")(table)
-
-
-class StemConvolution(nn.Module):
-    """A 3×3 convolution of stride 2 and its batch norm, numbered as in `nn.Sequential`."""
-
-    width: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"], *, train: bool
-    ) -> Float[Array, "batch rows columns features"]:
-        """A map of half the height and width, rounded up; float32."""
-        return BatchNorm(name="1")(Convolution(self.width, self.dtype, name="0")(x), train=train)
-
-
-class Convolution(nn.Module):
-    """3×3, stride 2, one pixel of zeros around, no bias; weight (out, in, 3, 3)."""
-
-    width: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch rows columns features"]:
-        """The convolution, computed in `dtype`."""
-        shape = (self.width, x.shape[-1], 3, 3)
-        weight = self.param("weight", DECLARED, shape, jnp.float32)
-        return jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
-            weight.astype(self.dtype),
-            (2, 2),
-            ((1, 1), (1, 1)),
-            dimension_numbers=("NHWC", "OIHW", "NHWC"),
-            precision=jax.lax.Precision.HIGHEST,
-        )
-
-
-class Stem(nn.Module):
-    """The convolutions that make patches, an exact GELU between them, none at the end."""
-
-    width: int
-    patch_size: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"], *, train: bool
-    ) -> Float[Array, "batch rows columns features"]:
-        """One position per patch, those at the right and lower edge begun rather than whole."""
-        for index, divisor in enumerate(STEM_DIVISORS[self.patch_size]):
-            if index:
-                x = gelu(x)
-            name = str(2 * index)
-            x = StemConvolution(self.width // divisor, self.dtype, name=name)(x, train=train)
-        return x
-
-
-class PatchEmbed(nn.Module):
-    """The stem under the original's name."""
-
-    width: int
-    patch_size: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, images: Float[Array, "batch height width channels"], *, train: bool
-    ) -> Float[Array, "batch rows columns features"]:
-        """A map of ceil(height / patch_size) × ceil(width / patch_size) tokens, float32."""
-        return Stem(self.width, self.patch_size, self.dtype, name="proj")(images, train=train)
-
-
 class Trunk(nn.Module):
-    """The blocks without a class token, one after the other."""
+    """The blocks without a class token, run one by one or by `lax.scan` over what they hold.
+
+    Both ways read and write the same trees, one leaf per block and tensor.
+    """
 
     depth: int
     heads: int
     dtype: DTypeLike = jnp.float32
+    scanned: bool = False
 
     @nn.compact
     def __call__(
@@ -174,9 +52,33 @@ class Trunk(nn.Module):
         train: bool,
     ) -> Float[Array, "batch tokens width"]:
         """The patch tokens after the last block."""
+        if self.scanned and not self.is_initializing():
+            return self._scan(x, grid, factors, train)
         for index in range(self.depth):
             own = None if factors is None else factors[index]
             x = Block(self.heads, self.dtype, name=str(index))(x, grid, own, train=train)
+        return x
+
+    def _scan(self, x: Array, grid: Grid, factors: Array | None, train: bool) -> Array:
+        """Run all blocks by one traced body, the batch statistics going in and coming out."""
+        each = [
+            {kind: self.variables[kind][str(index)] for kind in ("params", "batch_stats")}
+            for index in range(self.depth)
+        ]
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        block = Block(self.heads, self.dtype, parent=None)
+        mutable = ["batch_stats"] if train else []
+
+        def body(x: Array, inputs: tuple) -> tuple[Array, dict]:
+            own, factors = inputs
+            found = block.apply(own, x, grid, factors, train=train, mutable=mutable)
+            return cast(tuple[Array, dict], found)
+
+        x, changed = jax.lax.scan(body, x, (stacked, factors))
+        if train:
+            for index in range(self.depth):
+                own = jax.tree.map(lambda leaf, index=index: leaf[index], changed["batch_stats"])
+                self.put_variable("batch_stats", str(index), own)
         return x
 
 
@@ -216,13 +118,14 @@ class XCiT(nn.Module):
     layer_scale: float = 1.0
     dtype: DTypeLike = jnp.float32
     tokens_norm: bool = True
+    scanned: bool = False
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
         self.pos_embeder = PositionalEncoding(self.width)
-        self.blocks = Trunk(self.depth, self.heads, self.dtype)
+        self.blocks = Trunk(self.depth, self.heads, self.dtype, self.scanned)
         self.cls_attn_blocks = ClassBlocks(self.heads, self.tokens_norm, self.dtype)
         self.norm = LayerNorm()
 

@@ -20,15 +20,19 @@ def depthwise(
     weight: Float[Array, "width 1 3 3"],
     bias: Float[Array, "width"],
 ) -> Float[Array, "batch rows columns width"]:
-    """Every channel convolved by its own 3×3 kernel, zeros around the map."""
+    """Every channel convolved by its own 3×3 kernel, zeros around the map; sums are float32.
+
+    Nine shifted products: XLA:CPU takes 13 to 19 times as long over its grouped convolution, and
+    5 to 10 times over the gradients of that.
+    """
     rows, columns = x.shape[1:3]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    total = jnp.broadcast_to(bias, x.shape)
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(jnp.float32)
+    total = jnp.broadcast_to(bias.astype(jnp.float32), x.shape)
     for i in range(3):
         for j in range(3):
-            tap = jnp.broadcast_to(weight[:, 0, i, j], x.shape)
+            tap = jnp.broadcast_to(weight[:, 0, i, j].astype(jnp.float32), x.shape)
             total = total + padded[:, i : i + rows, j : j + columns] * tap
-    return total
+    return total.astype(x.dtype)
 
 
 class Depthwise(nn.Module):
