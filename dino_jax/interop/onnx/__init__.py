@@ -1,0 +1,1 @@
+"""The backbones written as ONNX graphs (what other runtimes run)."""
