@@ -105,8 +105,7 @@ def filled(model: ModelConfig) -> ModelConfig:
     found = architecture_of(model)
     if found.family == "resnet":  # its sizes are the architecture's
         return dataclasses.replace(model, patch_size=RESNET_STRIDE)
-    sizes = {"width": found.width, "depth": found.depth, "heads": found.heads}
-    return dataclasses.replace(model, **sizes)
+    return dataclasses.replace(model, width=found.width, depth=found.depth, heads=found.heads)
 
 
 def family_of(names: Iterable[str]) -> Family | None:

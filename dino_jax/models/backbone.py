@@ -15,7 +15,13 @@ from dino_jax.config.architectures import RESNET_STRIDE, Architecture, architect
 from dino_jax.models.initial import RESNET_RULES, VIT_RULES, Rule, draw, fresh_stats, xcit_rules
 from dino_jax.models.naming import flatten, unflatten
 from dino_jax.models.resnet import ResNet
-from dino_jax.models.vit import Features, VisionTransformer, drop_path_factors
+from dino_jax.models.vit import (
+    Features,
+    ImageSize,
+    VisionTransformer,
+    drop_path_factors,
+    sides,
+)
 from dino_jax.models.xcit import CLASS_BLOCKS, XCiT
 from dino_jax.models.xcit import drop_path_factors as xcit_drop_path_factors
 from dino_jax.types import Params, Stats
@@ -32,7 +38,7 @@ class Backbone(NamedTuple):
     module: nn.Module
     rules: Sequence[Rule]
     sizes: Architecture
-    image_size: int
+    image_size: ImageSize
     channels: int
     patch_size: int
     """Pixels of an image that share one of its `patches`, along a side."""
@@ -48,8 +54,7 @@ class Backbone(NamedTuple):
 
     def init(self, key: Key[Array, ""]) -> tuple[Params, Stats]:
         """Fresh parameters and batch statistics (empty where it has none)."""
-        side = self.image_size
-        sample = jax.ShapeDtypeStruct((1, side, side, self.channels), jnp.float32)
+        sample = jax.ShapeDtypeStruct((1, *sides(self.image_size), self.channels), jnp.float32)
         options: dict[str, Any] = {"train": False} if self.batch_norm else {}
         declared = jax.eval_shape(lambda x: self.module.init(key, x, **options), sample)
         params = draw(key, flatten(declared["params"]), self.rules)
@@ -86,9 +91,9 @@ class Backbone(NamedTuple):
 
 
 def build_backbone(
-    model: ModelConfig, *, image_size: int, dtype: DTypeLike, drop_path: float
+    model: ModelConfig, *, image_size: ImageSize, dtype: DTypeLike, drop_path: float
 ) -> Backbone:
-    """The backbone that a configuration names, for square images of `image_size` pixels.
+    """The backbone that a configuration names, for images of `image_size` pixels (see `build`).
 
     Raises:
         UserError: what cannot be built.
@@ -102,12 +107,12 @@ def build_backbone(
 class _Asked(NamedTuple):
     model: ModelConfig
     sizes: Architecture
-    image_size: int
+    image_size: ImageSize
     dtype: DTypeLike
     drop_path: float
 
     @property
-    def shared(self) -> tuple[Architecture, int, int]:
+    def shared(self) -> tuple[Architecture, ImageSize, int]:
         return self.sizes, self.image_size, self.model.channels
 
 
@@ -130,9 +135,10 @@ def _check_channels(channels: int, expected: int) -> None:
 
 def _vit(asked: _Asked) -> Backbone:
     (width, depth, heads), patch = asked.sizes[1:4], asked.model.patch_size
-    if patch < 1 or asked.image_size < patch:
+    smallest = min(sides(asked.image_size))
+    if patch < 1 or smallest < patch:
         raise UserError(
-            f"an image of {asked.image_size} pixels holds no patch of {patch}: raise "
+            f"an image of {smallest} pixels holds no patch of {patch}: raise "
             "crops.global_size or lower model.patch_size"
         )
     drop, blocks = asked.drop_path, asked.model.blocks

@@ -14,7 +14,7 @@ from dino_jax.config import HeadConfig, ModelConfig, UserError
 from dino_jax.models.backbone import Backbone, build_backbone
 from dino_jax.models.head import DINOHead
 from dino_jax.models.naming import BACKBONE, HEAD, parted, prefixed, under
-from dino_jax.models.vit import Features
+from dino_jax.models.vit import Features, ImageSize
 from dino_jax.types import Params, Stats
 
 
@@ -131,11 +131,13 @@ def build(
     model: ModelConfig,
     head: HeadConfig,
     *,
-    image_size: int,
+    image_size: ImageSize,
     dtype: DTypeLike = jnp.float32,
     drop_path: float = 0.0,
 ) -> Model:
     """A model for square images of `image_size` pixels natively (any size and aspect at use).
+
+    A vision transformer whose `image_size` is (height, width) has positions of that size alone.
 
     `dtype` (float32 or bfloat16) is that of the backbone's and head's matrix products alone:
     parameters, norms, residual stream, positions and logits are float32. `drop_path` is 0 for

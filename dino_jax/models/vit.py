@@ -15,6 +15,14 @@ from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import LayerNorm, Linear, PatchProjection
 from dino_jax.models.posembed import interpolate
 
+ImageSize = int | tuple[int, int]
+"""Pixels of a side, or (height, width) where the position table is that of this size alone."""
+
+
+def sides(size: ImageSize) -> tuple[int, int]:
+    """Height and width in pixels."""
+    return (size, size) if isinstance(size, int) else size
+
 
 class Features(NamedTuple):
     """What a backbone says about images, all float32.
@@ -208,16 +216,13 @@ class VisionTransformer(nn.Module):
     depth: int
     heads: int
     patch_size: int
-    image_size: int | tuple[int, int]
-    """Pixels of a side, or (height, width) where the position table is that of one size alone."""
+    image_size: ImageSize
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
-        size = self.image_size
-        sides = (size, size) if isinstance(size, int) else size
-        native = math.prod(side // self.patch_size for side in sides)
+        native = math.prod(side // self.patch_size for side in sides(self.image_size))
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.pos_embed = self.param("pos_embed", DECLARED, (1, native + 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
