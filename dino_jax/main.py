@@ -70,10 +70,10 @@ def _compare(run: "Run", outcome: "Outcome") -> None:
     write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
     picture = run.workdir / "attention.png"
     untrained, teacher = compared["untrained"], compared["teacher"]
-    write_held_out_attention(
+    if write_held_out_attention(
         picture, run.model, teacher, run.held_out, data=config.data, untrained=untrained
-    )
-    sys.stdout.write(f"attention of the teacher on held-out images: {picture}\n")
+    ):
+        sys.stdout.write(f"attention of the teacher on held-out images: {picture}\n")
 
 
 if __name__ == "__main__":

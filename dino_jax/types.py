@@ -21,7 +21,9 @@ class Evaluator(Protocol):
     """Measures a network on held-out images; handed to the training loop by the command."""
 
     def __call__(self, params: Params, *, final: bool) -> Mapping[str, Any]:
-        """Score one network (`params`, its backbone under `backbone.`) and return named figures.
+        """Score one network and return named figures.
+
+        `params` holds its parameters and its batch statistics, the backbone's under `backbone.`.
 
         `final` says that this is the last evaluation of the run, which may use every image.
         """

@@ -48,7 +48,7 @@ def _note(descriptors: Sequence[Descriptor]) -> str:
     varied = ", ".join(f"{each.title} {each.said}" for each in descriptors if each.said)
     return (
         f"Methods without weights show the best of their variants, measure by measure: {varied}. "
-        "Networks: cosine of the CLS feature."
+        "Networks: cosine of their features."
     )
 
 

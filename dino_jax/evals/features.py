@@ -14,7 +14,7 @@ from dino_jax.ops import photometric
 from dino_jax.types import Params
 
 FeatureFunction = Callable[[Params, Array], Array]
-"""(params, normalised images (B, H, W, C)) -> one feature a image (B, D)."""
+"""(params | stats, normalised images (B, H, W, C)) -> one feature a image (B, D)."""
 
 Batch = Mapping[str, np.ndarray]
 Prepare = Callable[[dict[str, Array]], Array]
@@ -67,7 +67,8 @@ class Extractor:
     def __call__(self, params: Params, batches: Iterable[Batch]) -> Float[np.ndarray, "n ..."]:
         """Features (n, ..., D) of all rows of `batches` in order; raises ValueError without any.
 
-        `params` may hold more than the network reads: only what lies under `backbone.` is passed.
+        `params` holds the batch statistics too, and may hold more than the network reads: only
+        what lies under `backbone.` is passed.
         """
         params = {name: value for name, value in params.items() if name.startswith("backbone.")}
         waiting: collections.deque[tuple[Array, int]] = collections.deque()

@@ -37,7 +37,10 @@ class Suite:
 
 
 def cls_features(model: Model) -> FeatureFunction:
-    """The feature every evaluation reads: the CLS token after the final norm, (batch, width)."""
+    """The feature every evaluation reads, (batch, width): the CLS token after the final norm.
+
+    Of a ResNet it is the mean of the last map.
+    """
 
     def features(params: Params, images: Array) -> Array:
         return model.features(params, images).cls

@@ -38,7 +38,7 @@ from dino_jax.train.records import Records, last_line, read_summary, write_summa
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
-from dino_jax.types import Evaluator, Params
+from dino_jax.types import Evaluator, Params, Stats
 
 log = logging.getLogger(__name__)
 
@@ -143,18 +143,20 @@ def initial_state(run: Run) -> TrainState:
     networks = _start_from(run)
     if networks is None:
         return init_state(run.method, run.resolved)
-    student, teacher = networks
-    return init_state(run.method, run.resolved, student)._replace(teacher=teacher)
+    (student, student_stats), (teacher, teacher_stats) = networks
+    return init_state(run.method, run.resolved, student)._replace(
+        teacher=teacher, student_stats=student_stats, teacher_stats=teacher_stats
+    )
 
 
-def _start_from(run: Run) -> tuple[Params, Params] | None:
+def _start_from(run: Run) -> tuple[tuple[Params, Stats], tuple[Params, Stats]] | None:
     """Student and teacher that `init_from` names, if it names any."""
     source = run.resolved.config.init_from
     if source is None:
         return None
     path = pathlib.Path(source).expanduser()
-    student, _, _ = load_network(path, "student")
-    teacher, _, _ = load_network(path, "teacher")
+    student, student_stats, _ = load_network(path, "student")
+    teacher, teacher_stats, _ = load_network(path, "teacher")
     wanted = jax.eval_shape(lambda: init_state(run.method, run.resolved)).student
     differing = sorted(
         name
@@ -166,7 +168,7 @@ def _start_from(run: Run) -> tuple[Params, Params] | None:
             f"init_from {source} does not fit this configuration: {', '.join(differing[:4])} "
             f"differ ({len(differing)} in all); give the model and head of that run"
         )
-    return student, teacher
+    return (student, student_stats), (teacher, teacher_stats)
 
 
 def train(run: Run, evaluator: Evaluator) -> Outcome:
@@ -202,11 +204,15 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
 
 
 def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
-    """The networks that a finished run compares: `untrained` (of step 0), `student`, `teacher`."""
+    """The networks that a finished run compares: `untrained` (of step 0), `student`, `teacher`.
+
+    Each with its batch statistics.
+    """
+    first, last = initial_state(run), outcome.state
     return {
-        "untrained": initial_state(run).student,
-        "student": outcome.state.student,
-        "teacher": outcome.state.teacher,
+        "untrained": first.student | first.student_stats,
+        "student": last.student | last.student_stats,
+        "teacher": last.teacher | last.teacher_stats,
     }
 
 
@@ -264,9 +270,9 @@ def _both_networks(evaluator: Evaluator) -> Evaluate:
     """Score the teacher under the plain names and the student under `student_`."""
 
     def evaluate(state: TrainState, final: bool) -> Mapping[str, Any]:
-        scores = dict(evaluator(state.teacher, final=final))
+        scores = dict(evaluator(state.teacher | state.teacher_stats, final=final))
         if int(state.step):  # before the first step they are the same network
-            of_student = evaluator(state.student, final=final)
+            of_student = evaluator(state.student | state.student_stats, final=final)
             scores |= {f"student_{name}": value for name, value in of_student.items()}
         return scores
 

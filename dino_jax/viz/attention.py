@@ -14,13 +14,13 @@ _CELL = 1.35  # inches a picture
 
 
 def cls_attention(
-    attention: Float[np.ndarray, "n heads tokens tokens"], rows: int, columns: int
+    attention: Float[np.ndarray, "n heads queries tokens"], rows: int, columns: int
 ) -> Float[np.ndarray, "n heads {rows} {columns}"]:
     """The last block's attention of the CLS token to every patch, as maps on the patch grid.
 
-    `attention` is softmaxed over its last axis and token 0 is CLS. Each map sums to 1 less what
-    CLS gives to itself. Raises ValueError if rows x columns patches and CLS are not its tokens
-    (paper, section 4.2.2; reference, section 1.10).
+    `attention` is softmaxed over its last axis; token 0 is CLS, the first or the only query. Each
+    map sums to 1 less what CLS gives to itself. Raises ValueError if rows x columns patches and
+    CLS are not its tokens (paper, section 4.2.2; reference, section 1.10).
     """
     if attention.shape[-1] != rows * columns + 1:
         raise ValueError(f"{attention.shape[-1]} tokens are not CLS and {rows} x {columns} patches")

@@ -1,5 +1,6 @@
 """What a trained network attends to on photographs that it has not seen."""
 
+import logging
 import pathlib
 
 import jax
@@ -16,6 +17,8 @@ from dino_jax.ops import photometric
 from dino_jax.types import Params
 from dino_jax.viz.attention import cls_attention, write_attention_picture
 
+log = logging.getLogger(__name__)
+
 PATCHES = 16
 """Patches along a side: more than in training, so that the maps show shapes."""
 
@@ -30,12 +33,17 @@ def write_held_out_attention(
     untrained: Params | None = None,
     number: int = 6,
     patches: int = PATCHES,
-) -> None:
+) -> bool:
     """Write the last block's CLS attention on `number` held-out images, one of a class if labelled.
 
-    Images are resized to `patches` x `patches` patches, and positions are interpolated. Which are
-    shown depends on the images alone (`striking`), never on what the network makes of them.
+    Returns whether it did: a model without attention leaves a line in the log and no picture.
+    `params` and `untrained` hold the batch statistics too. Images are resized to `patches` x
+    `patches` patches, and positions are interpolated. Which are shown depends on the images alone
+    (`striking`), never on what the network makes of them.
     """
+    if not model.heads:
+        log.info("no picture of attention: the model has none")
+        return False
     chosen = striking(source, number)
     size = patches * model.patch_size
     images = np.stack([eval_image(source.load(int(i)), size=size, resize=size) for i in chosen])
@@ -48,6 +56,7 @@ def write_held_out_attention(
         names=names,
         title="Attention of the CLS token to the patches, last block, held-out images",
     )
+    return True
 
 
 def striking(source: Source, number: int) -> Int[np.ndarray, " chosen"]:

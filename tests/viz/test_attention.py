@@ -73,8 +73,22 @@ def test_held_out_images_are_chosen_by_contrast_alone_one_of_a_class(tmp_path):
     )
     params, _ = model.init(jax.random.key(0))
     path = tmp_path / "attention.png"
-    write_held_out_attention(path, model, params, source, data=DataConfig(), number=2, patches=4)
+    options = {"data": DataConfig(), "number": 2, "patches": 4}
+    assert write_held_out_attention(path, model, params, source, **options)
     assert path.stat().st_size > 2000
+
+
+def test_a_model_without_attention_leaves_a_line_and_no_picture(tmp_path, caplog):
+    model = build(
+        ModelConfig(arch="resnet50", width=32), HeadConfig(prototypes=8, hidden=16), image_size=32
+    )
+    path = tmp_path / "attention.png"
+    with caplog.at_level("INFO", logger="dino_jax"):
+        assert not write_held_out_attention(path, model, {}, Coloured(9), data=DataConfig())
+    assert [record.message for record in caplog.records] == [
+        "no picture of attention: the model has none"
+    ]
+    assert not path.exists()
 
 
 def test_unreadable_images_are_not_shown():
