@@ -115,6 +115,11 @@ class _Asked(NamedTuple):
     def shared(self) -> tuple[Architecture, ImageSize, int]:
         return self.sizes, self.image_size, self.model.channels
 
+    @property
+    def scanned(self) -> bool:
+        long = self.sizes.depth > LONGEST_UNROLLED
+        return self.model.blocks == "scanned" or (self.model.blocks == "auto" and long)
+
 
 def _check(model: ModelConfig, drop_path: float) -> None:
     if model.blocks not in ("auto", "unrolled", "scanned"):
@@ -141,8 +146,7 @@ def _vit(asked: _Asked) -> Backbone:
             f"an image of {smallest} pixels holds no patch of {patch}: raise "
             "crops.global_size or lower model.patch_size"
         )
-    drop, blocks = asked.drop_path, asked.model.blocks
-    scanned = blocks == "scanned" or (blocks == "auto" and depth > LONGEST_UNROLLED)
+    drop, scanned = asked.drop_path, asked.scanned
     return Backbone(
         VisionTransformer(width, depth, heads, patch, asked.image_size, asked.dtype, scanned),
         VIT_RULES,
@@ -167,10 +171,10 @@ def _resnet(asked: _Asked) -> Backbone:
 
 def _xcit(asked: _Asked) -> Backbone:
     (width, depth, heads), patch = asked.sizes[1:4], asked.model.patch_size
-    drop, scale = asked.drop_path, asked.sizes.layer_scale
+    drop = asked.drop_path
     return Backbone(
-        XCiT(width, depth, heads, patch, scale, asked.dtype),
-        xcit_rules(scale),
+        XCiT(width, depth, heads, patch, asked.dtype, scanned=asked.scanned),
+        xcit_rules(asked.sizes.layer_scale),
         *asked.shared,
         patch_size=patch,
         factors=partial(xcit_drop_path_factors, rate=drop, depth=depth) if drop else None,

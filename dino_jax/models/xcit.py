@@ -107,7 +107,6 @@ class ClassBlocks(nn.Module):
 class XCiT(nn.Module):
     """Convolutional patches, `depth` blocks of channel attention, two class-attention blocks.
 
-    `layer_scale` is the initial value of every gamma; the forward pass does not read it.
     `tokens_norm` is False in the original's nano networks alone.
     """
 
@@ -115,7 +114,6 @@ class XCiT(nn.Module):
     depth: int
     heads: int
     patch_size: int
-    layer_scale: float = 1.0
     dtype: DTypeLike = jnp.float32
     tokens_norm: bool = True
     scanned: bool = False
