@@ -38,6 +38,7 @@ class Measure(Protocol):
 
 NETWORKS = {
     "untrained": ("untrained network", "untrained_"),
+    "start": ("network it started from", "start_"),
     "student": ("trained student", "student_"),
     "teacher": ("trained teacher", ""),
 }

@@ -2,14 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dino_jax.config import Config, UserError
 from dino_jax.interop.network import MOMENTS, Network, Optimiser, Weights
-from dino_jax.models.posembed import interpolate
+from dino_jax.interop.positions import at_size
 from dino_jax.train.state import TrainState
-
-POSITIONS = "backbone.pos_embed"
 
 
 def started_from(state: TrainState, weights: Weights, config: Config) -> TrainState:
@@ -52,11 +49,8 @@ def _fitted(
     network: Network, wanted: dict[str, jax.Array], config: Config, source: str
 ) -> dict[str, jax.Array]:
     """The tensors to take over, in the shapes and types of the run."""
+    network = at_size(network, (config.crops.global_size,) * 2)
     given = {**network.params, **network.stats}
-    size = config.crops.global_size
-    if POSITIONS in given and network.size != (size, size):
-        table = jnp.asarray(given[POSITIONS])
-        given[POSITIONS] = np.asarray(interpolate(table, size, size, network.model.patch_size))
     if not config.init_head:
         given = {name: value for name, value in given.items() if name.startswith("backbone.")}
         wanted = {name: value for name, value in wanted.items() if name.startswith("backbone.")}

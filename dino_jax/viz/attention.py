@@ -51,7 +51,7 @@ def write_attention_picture(
     images: Sequence[UInt8[np.ndarray, "h w c"]],
     attention: Sequence[Float[np.ndarray, "heads rows columns"]],
     *,
-    untrained: Sequence[Float[np.ndarray, "heads rows columns"]] | None = None,
+    before: Sequence[Float[np.ndarray, "heads rows columns"]] | None = None,
     names: Sequence[str] = (),
     title: str = "",
     pixels_per_inch: int = 200,
@@ -59,7 +59,7 @@ def write_attention_picture(
     """Write a picture: a row a photograph; in it the photograph, the heads' mean, and every head.
 
     `attention` holds one array of maps an image (see `cls_attention`), on any patch grid;
-    `untrained`, the maps of the network before training, adds a column with the mean of its heads.
+    `before`, the maps of the network before training, adds a column with the mean of its heads.
     The folder is made if it is missing; the suffix of `path` says the format (png, pdf, svg).
     """
     from matplotlib.figure import Figure
@@ -69,9 +69,9 @@ def write_attention_picture(
         for image, maps in zip(images, attention, strict=True)
     ]
     headings = ["image", "mean of heads", *(f"head {i + 1}" for i in range(len(attention[0])))]
-    if untrained is not None:
-        headings.append("untrained, mean")
-        for line, image, maps in zip(pictures, images, untrained, strict=True):
+    if before is not None:
+        headings.append("before training")
+        for line, image, maps in zip(pictures, images, before, strict=True):
             line.append(overlay(image, maps.mean(axis=0)))
     figure = Figure(
         figsize=(_CELL * len(headings) + 0.2 * bool(names), _CELL * len(images) + 0.25),

@@ -30,14 +30,14 @@ def write_held_out_attention(
     source: Source,
     *,
     data: DataConfig,
-    untrained: Params | None = None,
+    before: Params | None = None,
     number: int = 6,
     patches: int = PATCHES,
 ) -> bool:
     """Write the last block's CLS attention on `number` held-out images, one of a class if labelled.
 
     Returns whether it did: a model without attention leaves a line in the log and no picture.
-    `params` and `untrained` hold the batch statistics too. Images are resized to `patches` x
+    `params` and `before` hold the batch statistics too. Images are resized to `patches` x
     `patches` patches, and positions are interpolated. Which are shown depends on the images alone
     (`striking`), never on what the network makes of them.
     """
@@ -52,7 +52,7 @@ def write_held_out_attention(
         path,
         list(images),
         list(_maps(model, params, images, data)),
-        untrained=None if untrained is None else list(_maps(model, untrained, images, data)),
+        before=None if before is None else list(_maps(model, before, images, data)),
         names=names,
         title="Attention of the CLS token to the patches, last block, held-out images",
     )

@@ -53,7 +53,7 @@ def test_a_picture_is_written(tmp_path, channels, suffix):
     path = tmp_path / "new" / f"attention.{suffix}"
     maps = [np.random.default_rng(i).random((2, 3, 4)).astype(np.float32) for i in range(2)]
     images = [picture(channels=channels)] * 2
-    write_attention_picture(path, images, maps, untrained=maps, names=["a", "$5_{$"], title="t")
+    write_attention_picture(path, images, maps, before=maps, names=["a", "$5_{$"], title="t")
     assert path.stat().st_size > 2000
     if suffix == "png":
         with Image.open(path) as written:
