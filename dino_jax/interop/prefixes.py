@@ -1,0 +1,96 @@
+"""Names of the original's state dicts, under any of the prefixes that its files carry.
+
+`module.` comes from DistributedDataParallel, `backbone.` and `head.` from MultiCropWrapper; a bare
+file has neither (docs/development/formats.md 4.2).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dino_jax.config import HeadConfig, ModelConfig, UserError
+from dino_jax.interop.infer import network_from
+from dino_jax.interop.network import Arrays, Network
+from dino_jax.interop.strict import listed
+
+WRAPPERS = ("model", "state_dict")
+AVERAGES = ("state_dict_ema", "model_ema")
+_CLASSIFIER = {"head.weight", "head.bias", "fc.weight", "fc.bias"}
+
+
+class Known(NamedTuple):
+    """What is known of the networks of a file besides their tensors."""
+
+    model: ModelConfig | None = None
+    head: HeadConfig | None = None
+    size: tuple[int, int] | None = None
+    facts: Mapping[str, Any] = {}
+
+
+def state_dict(tree: Any, *, source: str) -> Arrays:
+    """The tensors by name of what a `.pth` held, out of `model` or `state_dict` if in one.
+
+    Raises:
+        UserError: there is none, or entries that are no tensors.
+    """
+    held = tree if isinstance(tree, dict) else {}
+    for wrapper in WRAPPERS:
+        if isinstance(held.get(wrapper), dict):
+            held = held[wrapper]
+            break
+    else:
+        for average in AVERAGES:
+            if average in held:
+                raise UserError(
+                    f"{source} holds only averaged weights ({average}): save that entry by itself, "
+                    "as a state dict"
+                )
+    others = [str(name) for name, value in held.items() if not _is_tensor(name, value)]
+    if others or not held:
+        raise UserError(
+            f"{source} holds no state dict: {listed(others) or 'it is empty'}; expected tensors by "
+            f"name, or an entry {' or '.join(('student', 'teacher', *WRAPPERS))} of such"
+        )
+    return held
+
+
+def network_of(held: dict[str, Any], source: str, known: Known) -> Network:
+    """One network of tensors under any of the original's prefixes."""
+    bare = {name.removeprefix("module."): name for name in held}
+    if any(name.startswith("projection_head") for name in bare):
+        raise UserError(
+            f"{source} is a full checkpoint as published before 8 June 2021, with other names: "
+            "download it again (github.com/facebookresearch/dino/issues/65)"
+        )
+    if len(bare) < len(held):
+        raise UserError(f"{source} holds tensors both with and without the prefix module.")
+    wrapped = any(name.startswith("backbone.") for name in bare)
+    ours: dict[str, str] = {}
+    classifier: dict[str, str] = {}
+    for name, theirs in bare.items():
+        if not wrapped and name in _CLASSIFIER:
+            classifier[name.split(".")[1]] = theirs
+        elif wrapped or name.startswith(("head.mlp.", "head.last_layer.")):
+            ours[name] = theirs
+        else:
+            ours[f"backbone.{name}"] = theirs
+    network = network_from(
+        {name: held[theirs] for name, theirs in ours.items()},
+        source=source,
+        model=known.model,
+        head=known.head,
+        size=known.size,
+        classifier={name: held[theirs] for name, theirs in classifier.items()},
+        called=lambda name: ours.get(name, name if wrapped else name.removeprefix("backbone.")),
+    )
+    fixed = known.facts.get("arguments", {}).get("norm_last_layer")
+    if network.head is not None and known.head is None and isinstance(fixed, bool):
+        head = dataclasses.replace(network.head, norm_last_layer=fixed)
+        return network._replace(head=head)
+    return network
+
+
+def _is_tensor(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, np.ndarray)
