@@ -72,6 +72,7 @@ def network_from(
         size = _square(backbone.get("pos_embed", ()), model.patch_size, source)
     if head is None and any(name.startswith(HEAD) for name in tensors):
         head = _head_of(under(HEAD, tensors), source)
+    _check_count(found, head, tensors, source)
     check_names(
         {name: np.shape(tensor) for name, tensor in tensors.items()},
         expected_shapes(model, size, head, source=source),
@@ -118,6 +119,22 @@ def family_of(names: Iterable[str]) -> Family | None:
     return "vit" if "patch_embed.proj.weight" in held else None
 
 
+def _check_count(
+    found: Architecture, head: HeadConfig | None, tensors: Mapping[str, Any], source: str
+) -> None:
+    """Refuse sizes far beyond what is there before anything is built of them."""
+    least = found.width * found.width if found.family != "resnet" else 0
+    if head is not None:
+        between = head.hidden * (found.width + (head.layers - 2) * head.hidden)
+        least += head.prototypes * head.bottleneck + (between if head.layers > 1 else 0)
+    numbers = sum(math.prod(np.shape(tensor)) for tensor in tensors.values())
+    if found.depth > len(tensors) or least > 2 * numbers:
+        raise UserError(
+            f"{source} holds {len(tensors)} tensors of {numbers} numbers, far too few for a "
+            f"network of width {found.width} and depth {found.depth}"
+        )
+
+
 def _model_of_shapes(
     shapes: Mapping[str, tuple[int, ...]], heads: int | None, source: str
 ) -> ModelConfig:
@@ -132,7 +149,7 @@ def _model_of_shapes(
     depth = _count(r"blocks\.(\d+)\.", shapes)
     if family == "xcit":
         stem = _count(r"patch_embed\.proj\.(\d+)\.", shapes)
-        width = _axis(shapes, "cls_token", -1)
+        width = _axis(shapes, "cls_token", -1) or _axis(shapes, "norm.weight", 0)
         heads = heads or _axis(shapes, "blocks.0.attn.temperature", 0)
         channels = _axis(shapes, "patch_embed.proj.0.0.weight", 1)
         patch = 16 if stem == 4 else 8  # a convolution of stride 2 for each doubling

@@ -1,0 +1,169 @@
+"""Safetensors files: those of other libraries, and a network of ours with all that is known of it.
+
+The only importer of the `safetensors` package.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (bfloat16 is read where it is imported)
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from dino_jax.config import HeadConfig, ModelConfig, UserError, from_dict
+from dino_jax.interop.infer import network_from
+from dino_jax.interop.network import Arrays, Network, Weights
+from dino_jax.interop.positions import at_size
+from dino_jax.interop.strict import check_network
+
+MAIN = "model.safetensors"
+
+OURS = "dino_jax"
+"""The key of the metadata that holds, as JSON, all that is no tensor. It is the only one: the
+library writes several in no fixed order, and the file would not be the same twice."""
+FORMAT_VERSION = 1
+CLASSIFIER = "classifier."
+
+
+def load(path: pathlib.Path) -> Weights:
+    """Read a file of ours, or the folder that holds `model.safetensors`.
+
+    A file without our metadata is read by its tensors alone, if they bear our names.
+
+    Raises:
+        UserError: no such file, a damaged or newer one, or tensors that do not match.
+    """
+    path = path / MAIN if path.is_dir() else path
+    tensors, metadata = read_safetensors(path)
+    told = _told(metadata, path)
+    classifier = {
+        name.removeprefix(CLASSIFIER): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(CLASSIFIER)
+    }
+    model, head, size = _known(told, path)
+    network = network_from(
+        tensors, source=str(path), model=model, head=head, size=size, classifier=classifier
+    )
+    return Weights(
+        {"teacher": network},
+        epoch=told.get("epoch"),
+        facts={"source": str(path), **told.get("facts", {})},
+    )
+
+
+def save(
+    weights: Weights,
+    folder: pathlib.Path,
+    *,
+    network: str = "teacher",
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Write `model.safetensors`: one network with its head and classifier under our names.
+
+    With `size` its position table is that of images of these (height, width) pixels.
+
+    Raises:
+        UserError: no such network, or tensors that do not match it.
+    """
+    chosen = at_size(weights.network(network), size)
+    check_network(chosen, source=f"the {network}")
+    classifier = {CLASSIFIER + name: tensor for name, tensor in chosen.classifier.items()}
+    told = {
+        "format_version": FORMAT_VERSION,
+        **described(chosen),
+        "epoch": weights.epoch,
+        "facts": dict(weights.facts),
+    }
+    write_safetensors(
+        folder / MAIN,
+        {**chosen.params, **chosen.stats, **classifier},
+        {OURS: json.dumps(told, default=str, sort_keys=True)},
+    )
+
+
+def described(network: Network) -> dict[str, Any]:
+    """The configuration of a network as JSON holds it."""
+    return {
+        "model": dataclasses.asdict(network.model),
+        "head": None if network.head is None else dataclasses.asdict(network.head),
+        "size": list(network.size),
+    }
+
+
+def read_safetensors(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
+    """The tensors and the metadata of a file; the arrays are writable copies.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        _check_header(path)
+        with safe_open(path, "np") as file:
+            metadata = dict(file.metadata() or {})
+            # `keys` is a method of what is no mapping
+            return {name: file.get_tensor(name) for name in list(file.keys())}, metadata
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"{path} cannot be read as safetensors: {reason[:200]}") from error
+
+
+def write_safetensors(
+    path: pathlib.Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write a file; the library would write other numbers for what is not contiguous."""
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    save_file(contiguous, path, metadata=dict(metadata))
+
+
+def _check_header(path: pathlib.Path) -> None:
+    """Refuse a name that occurs twice: the library takes the last, other readers the first."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(path.stat().st_size, 100_000_000):
+            raise ValueError("its header is longer than the file")
+        json.loads(file.read(length), object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice in its header")
+    return found
+
+
+def _known(
+    told: Mapping[str, Any], path: pathlib.Path
+) -> tuple[ModelConfig | None, HeadConfig | None, tuple[int, int] | None]:
+    """Model, head and size as `described` gives them, None where they are not told."""
+    if not told:
+        return None, None, None
+    try:
+        model = from_dict({"model": told["model"]}).model
+        head = told["head"] and from_dict({"head": told["head"]}).head
+        height, width = map(int, told["size"])
+    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its metadata {OURS!r} are not as we write them") from error
+    return model, head, (height, width)
+
+
+def _told(metadata: Mapping[str, str], path: pathlib.Path) -> dict[str, Any]:
+    """What our metadata say, nothing where there are none."""
+    try:
+        told = json.loads(metadata.get(OURS, "{}"))
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata {OURS!r} are no JSON") from error
+    if not isinstance(told, dict):
+        raise UserError(f"{path}: its metadata {OURS!r} are not as we write them")
+    version = told.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} is of format {version}: this version of dino_jax reads {FORMAT_VERSION}"
+        )
+    return told

@@ -1,0 +1,132 @@
+"""Folders as the Hugging Face hub holds them: a file of tensors and a `config.json` beside it."""
+
+import json
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dino_jax.config import DataConfig, UserError, from_dict
+from dino_jax.config.architectures import architecture_of
+from dino_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from dino_jax.interop.network import Arrays, Network, Weights
+from dino_jax.interop.prefixes import state_dict
+from dino_jax.interop.pth import read_pth
+
+CONFIG = "config.json"
+MAIN = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+METADATA = {"format": "pt"}
+"""Of their safetensors files: whose layout the tensors have."""
+
+
+class Held(NamedTuple):
+    """What such a folder, or the file alone, holds."""
+
+    file: pathlib.Path
+    tensors: Arrays
+    config: Mapping[str, Any]
+    """Empty where there is no `config.json`."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an export of ours says of where its weights are from; of others, their path."""
+        ours = self.config.get("dino_jax")
+        told = ours.get("facts") if isinstance(ours, dict) else None
+        return {"source": str(self.file), **(told if isinstance(told, dict) else {})}
+
+
+def read_held(path: pathlib.Path, files: Sequence[str]) -> Held:
+    """Read the first of `files` that the folder `path` has, or the file `path` itself.
+
+    A file ending in `.safetensors` is one, any other is read as `.pth`.
+
+    Raises:
+        UserError: nothing there, or what cannot be read.
+    """
+    file = _found(path, files) if path.is_dir() else path
+    if file.suffix == ".safetensors":
+        tensors, _ = read_safetensors(file)
+    else:
+        tensors = state_dict(read_pth(file), source=str(file))
+    return Held(file, tensors, read_config(file.parent / CONFIG))
+
+
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object, an empty one where there is no such file.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return config
+
+
+def write_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Write a JSON object for people to read too."""
+    path.write_text(json.dumps(config, indent=2, default=str) + "\n")
+
+
+def write_held(folder: pathlib.Path, tensors: Arrays, config: Mapping[str, Any]) -> None:
+    """Write both files."""
+    write_safetensors(folder / MAIN, tensors, METADATA)
+    write_config(folder / CONFIG, config)
+
+
+def normalisation(weights: Weights) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of the images: of the run, or ImageNet's."""
+    made_by = weights.facts.get("config")
+    data = from_dict(made_by).data if isinstance(made_by, Mapping) else DataConfig()
+    return list(data.mean), list(data.std)
+
+
+def classifier_of(network: Network, library: str) -> Mapping[str, Any]:
+    """The classifier, which such a library feeds the last class token or the pooled features.
+
+    Raises:
+        UserError: it takes others.
+    """
+    inputs = network.classifier["weight"].shape[1] if network.classifier else None
+    width = architecture_of(network.model).width
+    if inputs not in (None, width):
+        raise UserError(
+            f"the classifier takes {inputs} features, put together of several, and {library}'s "
+            f"takes the {width} of the last: convert the backbone without it"
+        )
+    if network.head is not None:
+        logging.getLogger("dino_jax").info(
+            "%s has no place for the projection head: the backbone alone is written", library
+        )
+    return network.classifier
+
+
+def pair(value: Any, *, name: str, source: object) -> tuple[int, int]:
+    """A height and width that a configuration gives as one number or as two.
+
+    Raises:
+        UserError: it gives something else.
+    """
+    two = [value, value] if isinstance(value, int) else value
+    if (
+        not isinstance(two, list | tuple)
+        or len(two) != 2
+        or not all(isinstance(side, int) and side > 0 for side in two)
+    ):
+        raise UserError(f"{source}: {name} is {value!r}, expected one or two positive numbers")
+    return two[0], two[1]
+
+
+def _found(folder: pathlib.Path, files: Sequence[str]) -> pathlib.Path:
+    for name in files:
+        if (folder / name).is_file():
+            return folder / name
+    if (folder / INDEX).is_file():
+        raise UserError(f"{folder} holds its tensors in several files: save it as one")
+    raise UserError(f"{folder} holds no weights: expected {', '.join(files)}")
