@@ -148,6 +148,17 @@ def test_a_table_for_one_size_is_written_as_it_is(tmp_path: pathlib.Path) -> Non
         written(tmp_path / "again", baked, (96, 96))
 
 
+def test_a_channel_of_zeros_has_a_direction_of_zeros(tmp_path: pathlib.Path) -> None:
+    """XCiT divides queries by their norm; PyTorch's `normalize` lets none be below 1e-12."""
+    config = SMALL["xcit_small_12/8"]
+    network = network_of(config, 96)
+    for leaf in ("weight", "bias"):
+        network.params[f"backbone.blocks.0.attn.qkv.{leaf}"][5] = 0
+    path = written(tmp_path, network, (40, 56))
+    found = differences(path, network, exported.model_of(config, 96), (40, 56))
+    assert max(each.relative for each in found.values()) < FLOAT32, found
+
+
 def test_images_are_independent(tmp_path: pathlib.Path) -> None:
     """An image's features are the same, whatever it shares a batch with."""
     runtime = session(written(tmp_path, network_of(SMALL["vit_tiny/16"], 64)))
