@@ -56,7 +56,7 @@ def make_plain() -> None:
     import jax
     import jax.numpy as jnp
 
-    from dino_jax.models import build, head, layers, vit
+    from dino_jax.models import backbone, head, layers, vit
 
     def affine(x: Any, weight: Any, bias: Any) -> Any:
         y = jnp.einsum("...i,oi->...o", x, weight, precision=jax.lax.Precision.HIGHEST)
@@ -79,7 +79,7 @@ def make_plain() -> None:
     def gelu(x: Any) -> Any:
         return jax.nn.gelu(x, approximate=False)
 
-    whole = build._encode
+    whole = backbone.Backbone.__call__
     replaced: tuple[tuple[Any, str, Any], ...] = (
         (vit, "gelu", gelu),
         (vit, "attend", attend),
@@ -87,7 +87,7 @@ def make_plain() -> None:
         (head, "gelu", gelu),
         (layers, "affine", affine),
         (layers, "layer_norm", layer_norm),
-        (build, "_encode", encode),
+        (backbone.Backbone, "__call__", encode),
     )
     for module, name, function in replaced:
         setattr(module, name, function)

@@ -69,9 +69,9 @@ def _compare(run: "Run", outcome: "Outcome") -> None:
     sys.stdout.write(f"\n{table.text()}\n\n")
     write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
     picture = run.workdir / "attention.png"
-    untrained, teacher = compared["untrained"], compared["teacher"]
+    before, teacher = next(iter(compared.values())), compared["teacher"]
     if write_held_out_attention(
-        picture, run.model, teacher, run.held_out, data=config.data, untrained=untrained
+        picture, run.model, teacher, run.held_out, data=config.data, before=before
     ):
         sys.stdout.write(f"attention of the teacher on held-out images: {picture}\n")
 

@@ -86,7 +86,7 @@ class Loop:
         """Train from `state.step` to the plan's end, or until `stop()` says so; then save."""
         plan, start = self._plan, int(state.step)
         if start == 0:
-            log.info("scoring the untrained network and compiling: about a minute on a CPU")
+            log.info("scoring the network of the start and compiling: about a minute on a CPU")
             self._records.write({"step": 0, "epoch": 0.0, **self._evaluate(state, False)})
         clock = _Clock(plan.batch_size)
         with tqdm(total=plan.total_steps, initial=start, unit="step", mininterval=1.0) as bar:

@@ -27,7 +27,8 @@ from dino_jax.data.pipeline import TrainIterator, train_iterator
 from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
-from dino_jax.interop.checkpoint import Checkpoints, load_network, newest_step
+from dino_jax.interop.checkpoint import Checkpoints, newest_step
+from dino_jax.interop.spec import open_weights
 from dino_jax.models.build import Model
 from dino_jax.train.claim import claimed
 from dino_jax.train.guards import CollapseWatch
@@ -36,9 +37,10 @@ from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
 from dino_jax.train.records import Records, last_line, read_summary, write_summary
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
+from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
-from dino_jax.types import Evaluator, Params, Stats
+from dino_jax.types import Evaluator, Params
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
         # A mistake found later would leave a folder that its correction could not use.
         for source in (train_source, held_out):
             Reader(source).read(0)
-        _start_from(run)
+        initial_state(run)
     save_record(workdir, requested, resolved)
     log.info("%s", _described(run))
     for reason in resolved.reasons:
@@ -138,37 +140,13 @@ def initial_state(run: Run) -> TrainState:
     """The state before the first step: a function of the seed, or of `init_from`.
 
     Raises:
-        UserError: the network that `init_from` names does not fit the configuration.
+        UserError: what `init_from` names cannot be had, or does not fit the configuration.
     """
-    networks = _start_from(run)
-    if networks is None:
-        return init_state(run.method, run.resolved)
-    (student, student_stats), (teacher, teacher_stats) = networks
-    return init_state(run.method, run.resolved, student)._replace(
-        teacher=teacher, student_stats=student_stats, teacher_stats=teacher_stats
-    )
-
-
-def _start_from(run: Run) -> tuple[tuple[Params, Stats], tuple[Params, Stats]] | None:
-    """Student and teacher that `init_from` names, if it names any."""
-    source = run.resolved.config.init_from
-    if source is None:
-        return None
-    path = pathlib.Path(source).expanduser()
-    student, student_stats, _ = load_network(path, "student")
-    teacher, teacher_stats, _ = load_network(path, "teacher")
-    wanted = jax.eval_shape(lambda: init_state(run.method, run.resolved)).student
-    differing = sorted(
-        name
-        for name in wanted.keys() | student.keys()
-        if name not in wanted or name not in student or wanted[name].shape != student[name].shape
-    )
-    if differing:
-        raise UserError(
-            f"init_from {source} does not fit this configuration: {', '.join(differing[:4])} "
-            f"differ ({len(differing)} in all); give the model and head of that run"
-        )
-    return (student, student_stats), (teacher, teacher_stats)
+    state, config = init_state(run.method, run.resolved), run.resolved.config
+    if config.init_from is None:
+        return state
+    weights = open_weights(config.init_from, optimiser=config.init_optimiser)
+    return started_from(state, weights, config)
 
 
 def train(run: Run, evaluator: Evaluator) -> Outcome:
@@ -204,13 +182,15 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
 
 
 def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
-    """The networks that a finished run compares: `untrained` (of step 0), `student`, `teacher`.
+    """The networks that a finished run compares: the one of step 0, `student` and `teacher`.
 
-    Each with its batch statistics.
+    The first is `untrained`, or `start` where the run began from weights: their teacher. Each
+    comes with its batch statistics.
     """
     first, last = initial_state(run), outcome.state
     return {
-        "untrained": first.student | first.student_stats,
+        "untrained" if run.resolved.config.init_from is None else "start": first.teacher
+        | first.teacher_stats,
         "student": last.student | last.student_stats,
         "teacher": last.teacher | last.teacher_stats,
     }
@@ -234,7 +214,7 @@ def _loop(run: Run, evaluator: Evaluator, records: Records, checkpoints: Checkpo
         records=records,
         checkpoints=checkpoints,
         watch=CollapseWatch(run.resolved.config.head.prototypes),
-        evaluate=_both_networks(evaluator),
+        evaluate=_both_networks(evaluator, one_start=run.resolved.config.init_from is None),
         source=run.train,
     )
 
@@ -266,12 +246,15 @@ def _batches(run: Run, start: int) -> TrainIterator:
     )
 
 
-def _both_networks(evaluator: Evaluator) -> Evaluate:
-    """Score the teacher under the plain names and the student under `student_`."""
+def _both_networks(evaluator: Evaluator, *, one_start: bool) -> Evaluate:
+    """Score the teacher under the plain names and the student under `student_`.
+
+    With `one_start` they are the same network before the first step, and scored once.
+    """
 
     def evaluate(state: TrainState, final: bool) -> Mapping[str, Any]:
         scores = dict(evaluator(state.teacher | state.teacher_stats, final=final))
-        if int(state.step):  # before the first step they are the same network
+        if int(state.step) or not one_start:
             of_student = evaluator(state.student | state.student_stats, final=final)
             scores |= {f"student_{name}": value for name, value in of_student.items()}
         return scores

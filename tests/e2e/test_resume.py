@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError, load_record
-from dino_jax.interop.checkpoint import load_network
+from dino_jax.interop.checkpoint import load_network, read_tree
 from dino_jax.train.records import read_metrics
 from dino_jax.train.run import initial_state, prepare
 from tests.e2e.command import (
@@ -223,7 +223,9 @@ def test_a_run_starts_from_another(
     for network in ("teacher", "student"):
         saved = load_network(whole[0], network)[0]
         assert all(np.array_equal(getattr(state, network)[name], saved[name]) for name in saved)
-    assert not np.any(state.target_state)
+    centre = read_tree(whole[0], ("target_state",))[0]["target_state"]
+    assert np.any(centre)
+    assert np.array_equal(state.target_state, centre)
 
 
 def test_a_start_that_does_not_fit_is_said(
