@@ -29,6 +29,11 @@ class Known(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
+def is_full(tree: Mapping[Any, Any]) -> bool:
+    """Whether it is a full checkpoint: student or teacher under their names."""
+    return any(isinstance(tree.get(name), dict) for name in ("student", "teacher"))
+
+
 def state_dict(tree: Any, *, source: str) -> Arrays:
     """The tensors by name of what a `.pth` held, out of `model` or `state_dict` if in one.
 

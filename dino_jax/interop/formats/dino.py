@@ -16,9 +16,10 @@ import numpy as np
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError, from_dict, get
 from dino_jax.config.original import ORIGINAL_FLAGS
+from dino_jax.interop.hub import read_config
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.optimiser import in_order, read_optimiser, write_optimiser
-from dino_jax.interop.prefixes import Known, network_of, state_dict
+from dino_jax.interop.prefixes import Known, is_full, network_of, state_dict
 from dino_jax.interop.pth import read_pth, write_pth
 from dino_jax.interop.strict import check_network, listed
 
@@ -37,29 +38,42 @@ def load(path: pathlib.Path, *, model: ModelConfig | None = None) -> Weights:
     """Read a `.pth` of the original's, of DeiT's, or a bare state dict of its names.
 
     `path` is the file, or a folder that holds `checkpoint.pth`; `model` says what network it has
-    to be (None: told by its tensors).
+    to be (None: told by its tensors, and by the card that an export has beside it).
 
     Raises:
         UserError: what cannot be read or is none of these, and tensors that do not match.
     """
     path = path / MAIN if path.is_dir() else path
-    return weights_of(read_pth(path), source=str(path), model=model)
+    return weights_of(read_pth(path), path, model=model)
 
 
-def weights_of(tree: Any, *, source: str, model: ModelConfig | None = None) -> Weights:
-    """The weights in what a `.pth` held; `source` begins every message."""
+def weights_of(
+    tree: Any, path: pathlib.Path, *, model: ModelConfig | None = None, optimiser: bool = True
+) -> Weights:
+    """The weights in what the `.pth` at `path` held; without the optimiser's state if not asked."""
+    source = str(path)
     if not isinstance(tree, dict):
         raise UserError(f"{source} holds a {type(tree).__name__}, not a checkpoint or a state dict")
-    if any(isinstance(tree.get(name), dict) for name in ("student", "teacher")):
-        return _full(tree, source, model)
+    if is_full(tree):
+        return _full(tree, source, model, optimiser)
     tensors = state_dict(tree, source=source)
     if {name.removeprefix("module.") for name in tensors} >= _LINEAR:
         raise UserError(
             f"{source} holds a linear classifier without a backbone: name a backbone; published "
             "ones with their linear head are called dino_vits16:linear and so on"
         )
-    network = network_of(tensors, source, Known(model=model))
-    return Weights({"teacher": network}, facts={"source": source})
+    known = _beside(path)
+    network = network_of(tensors, source, known._replace(model=model or known.model, head=None))
+    return Weights({"teacher": network}, facts={"source": source, **known.facts})
+
+
+def _beside(path: pathlib.Path) -> Known:
+    """What the card of an export of ours says, which a bare state dict has no place for."""
+    for name in (path.stem + ".config.json", *(["config.json"] if path.name == MAIN else [])):
+        ours = read_config(path.with_name(name)).get(OURS)
+        if isinstance(ours, dict) and "model" in ours:
+            return _told(ours, str(path.with_name(name)))
+    return Known()
 
 
 def load_linear(path: pathlib.Path) -> Arrays:
@@ -106,12 +120,15 @@ def save(
     write_pth(folder / MAIN, tree)
 
 
-def _full(tree: dict[str, Any], source: str, model: ModelConfig | None) -> Weights:
-    entry = _entry(tree, source)
+def _full(tree: dict[str, Any], source: str, model: ModelConfig | None, optimiser: bool) -> Weights:
+    ours, arguments = tree.get(OURS), tree.get("args")
+    if isinstance(ours, dict):
+        known = _told(ours, source)
+    else:
+        known = Known(facts={"arguments": arguments} if isinstance(arguments, dict) else {})
+    known = known._replace(model=model or known.model)
     networks = {
-        name: network_of(
-            tree[name], f"{source} ({name})", entry._replace(model=model or entry.model)
-        )
+        name: network_of(tree[name], f"{source} ({name})", known)
         for name in ("student", "teacher")
         if isinstance(tree.get(name), dict)
     }
@@ -127,26 +144,24 @@ def _full(tree: dict[str, Any], source: str, model: ModelConfig | None) -> Weigh
         networks=networks,
         centre=None if centre is None else np.asarray(centre, np.float32, order="C"),
         epoch=epoch if isinstance(epoch, int) else None,
-        optimiser=_optimiser(tree, networks, source),
-        facts={"source": source, **entry.facts},
+        optimiser=_optimiser(tree, networks, source) if optimiser else None,
+        facts={"source": source, **known.facts},
     )
 
 
-def _entry(tree: dict[str, Any], source: str) -> Known:
-    """What a full checkpoint says of itself: ours in its own entry, the original in `args`."""
-    ours, arguments = tree.get(OURS), tree.get("args")
-    if isinstance(ours, dict):
-        try:
-            head = ours.get("head")
-            return Known(
-                model=from_dict({"model": ours["model"]}).model,
-                head=None if head is None else from_dict({"head": head}).head,
-                size=tuple(ours["size"]),
-                facts=dict(ours.get("facts") or {}),
-            )
-        except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{source}: its entry {OURS} cannot be read ({error})") from error
-    return Known(facts={"arguments": arguments} if isinstance(arguments, dict) else {})
+def _told(ours: dict[str, Any], source: str) -> Known:
+    """What an export of ours says of its networks, in its own entry or in the card."""
+    try:
+        head = ours.get("head")
+        height, width = map(int, ours["size"])
+        return Known(
+            model=from_dict({"model": ours["model"]}).model,
+            head=None if head is None else from_dict({"head": head}).head,
+            size=(height, width),
+            facts=dict(ours.get("facts") or {}),
+        )
+    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{source}: its entry {OURS} is not as we write it ({error})") from error
 
 
 def _optimiser(tree: dict[str, Any], networks: Mapping[str, Network], source: str) -> Any:
