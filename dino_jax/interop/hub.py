@@ -49,7 +49,8 @@ def read_held(path: pathlib.Path, files: Sequence[str]) -> Held:
         tensors, _ = read_safetensors(file)
     else:
         tensors = state_dict(read_pth(file), source=str(file))
-    return Held(file, tensors, read_config(file.parent / CONFIG))
+    own = file.with_name(f"{file.stem}.{CONFIG}")  # of a file that was written by itself
+    return Held(file, tensors, read_config(own if own.is_file() else file.parent / CONFIG))
 
 
 def read_config(path: pathlib.Path) -> dict[str, Any]:
