@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import jax
@@ -100,11 +101,23 @@ def images(name: str, batch: int, height: int, width: int) -> jax.Array:
 
 def crops(step: int) -> dict[str, jax.Array]:
     """The crops of one step, batch-major."""
-    sizes = {"g": (META["views"], META["global_size"]), "l": (META["locals"], META["local_size"])}
-    views, locals_ = (
-        jnp.stack(
-            [images(f"tr{step}_{kind}{i}", META["batch"], side, side) for i in range(n)], axis=1
+    sizes = {
+        "views": ("g", META["views"], META["global_size"]),
+        "locals": ("l", META["locals"], META["local_size"]),
+    }
+    return {
+        name: jnp.stack(
+            [images(f"tr{step}_{mark}{i}", META["batch"], side, side) for i in range(count)],
+            axis=1,
         )
-        for kind, (n, side) in sizes.items()
-    )
-    return {"views": views, "locals": locals_}
+        for name, (mark, count, side) in sizes.items()
+    }
+
+
+def without_blind_keys(name: str, value: Any) -> np.ndarray:
+    """Drop the K third where a softmax over tokens makes its gradient nothing but rounding."""
+    parts = np.asarray(value)
+    if not re.search(KEYS_OF_CLASS_BLOCKS, name):
+        return parts
+    width = len(parts) // 3
+    return np.concatenate([parts[:width], parts[2 * width :]])
