@@ -13,8 +13,7 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from dino_jax.config import Config, UserError, from_dict
-from dino_jax.models.build import Model, build
+from dino_jax.config import UserError
 from dino_jax.types import Params, Stats
 
 FORMAT_VERSION = 1
@@ -161,27 +160,6 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
         raise UserError(f"a checkpoint holds no network {network!r}: expected teacher or student")
     tree, beside = read_tree(path, (network, f"{network}_stats"))
     return tree[network], tree[f"{network}_stats"], beside.get("config", {})
-
-
-def load_model(path: pathlib.Path, network: str = "teacher") -> tuple[Model, Params, Stats, Config]:
-    """Build and read one network of a checkpoint of ours, ready for `model.features(params, ...)`.
-
-    `path` and `network` are those of `load_network`. The model computes in float32, whatever the
-    run's precision was, and drops no path; the configuration is the resolved one, which says how
-    images are read and normalised.
-
-    Raises:
-        UserError: as `load_network`, or a checkpoint that no configuration was written beside.
-    """
-    params, stats, made_by = load_network(path, network)
-    if not made_by:
-        raise UserError(
-            f"the checkpoint at {path} holds no configuration to build its network from: read its "
-            "tensors by load_network and build the model by models.build"
-        )
-    config = from_dict(made_by)
-    model = build(config.model, config.head, image_size=config.crops.global_size)
-    return model, params, stats, config
 
 
 def newest_step(folder: pathlib.Path) -> int | None:

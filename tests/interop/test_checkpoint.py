@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError, from_dict, to_dict
-from dino_jax.interop.checkpoint import FORMAT_VERSION, Checkpoints, load_model, load_network
+from dino_jax.interop.checkpoint import FORMAT_VERSION, Checkpoints, load_network
+from dino_jax.interop.spec import load_model
 from dino_jax.train.method import init_state
 from dino_jax.train.sharding import make_mesh, replicated
 from dino_jax.train.state import TrainState
@@ -171,8 +172,10 @@ def test_a_network_is_built_as_it_was_trained(tmp_path: pathlib.Path, network: s
     run = tiny.trainer(precision="bfloat16", model__drop_path=0.5)
     state = different(init_state(run.method, run.resolved))
     save(tmp_path, state, 4, config=to_dict(run.resolved.config))
-    model, params, stats, config = load_model(tmp_path, network)
-    assert config == run.resolved.config
+    model, params, stats, config = load_model(str(tmp_path), network)
+    trained = run.resolved.config
+    assert (config.crops, config.data, config.head) == (trained.crops, trained.data, trained.head)
+    assert config.model.width == trained.model.width
     assert stats.keys() == getattr(state, f"{network}_stats").keys()
     size = config.crops.global_size
     images = jax.random.normal(jax.random.key(0), (2, size, size, config.model.channels))
@@ -184,7 +187,7 @@ def test_a_network_is_built_as_it_was_trained(tmp_path: pathlib.Path, network: s
 def test_a_checkpoint_without_a_configuration_builds_nothing(tmp_path: pathlib.Path) -> None:
     save(tmp_path, fresh(), 1)
     with pytest.raises(UserError, match="holds no configuration"):
-        load_model(tmp_path)
+        load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("place", ["absent", ".", "file"])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.interop.checkpoint import load_model, load_network
+from dino_jax.interop.checkpoint import load_network
 from dino_jax.interop.formats import orbax
 from dino_jax.interop.network import Weights
+from dino_jax.interop.spec import load_model
 
 RUN = pathlib.Path(__file__).parents[1] / "train" / "data" / "checkpoint_v1"
 
@@ -90,7 +91,7 @@ def test_one_network_with_a_classifier_and_no_head(
     assert again.epoch is None
     with pytest.raises(UserError, match="holds no student"):
         load_network(tmp_path, "student")
-    model, params, _, _ = load_model(tmp_path)
+    model, params, _, _ = load_model(str(tmp_path))
     assert model.features(params, jnp.zeros((1, 16, 16, 3))).cls.shape == (1, 8)
 
 
