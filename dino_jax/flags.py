@@ -7,6 +7,7 @@ not do is done here, before: names and types are checked against the tree, with 
 suggested, `None` is accepted where a field is optional, and tuples are checked element by element.
 """
 
+import difflib
 import importlib.util
 import pathlib
 import re
@@ -75,6 +76,44 @@ def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], Any] | None 
         raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
     workdir = _workdir(values.workdir)
     return Parsed(config, workdir, RunFlags(file, overrides, values.force_schedule, values))
+
+
+def parse_alone(
+    argv: Sequence[str],
+    define: Callable[[flags.FlagValues], Any],
+    usage: str,
+    *,
+    required: Sequence[str] = (),
+) -> flags.FlagValues:
+    """Read the command line of a command that takes no config; `--help` writes `usage` and exits.
+
+    `define` adds its flags, of which those `required` have to be given and not be empty.
+
+    Raises:
+        UserError: any mistake in the command line.
+    """
+    values = flags.FlagValues()
+    define(values)
+    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
+    if any(argument in ("--help", "-h", "--helpfull", "-help") for argument in argv[1:]):
+        sys.stdout.write(usage)
+        raise SystemExit(0)
+    known = [f"--{name}" for name in values if len(name) > 1 and name != "help"]
+    try:
+        surplus = values(list(argv))[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(f"--{error.flagname}", known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"there is no flag --{error.flagname}: {hint}") from error
+    except flags.Error as error:
+        raise UserError(_one_line(error)) from error
+    if surplus:
+        raise UserError(f"unexpected argument {surplus[0]}: see --help")
+    for name in required:
+        if not values[name].value:
+            raise UserError(f"--{name} is missing: see --help")
+    flags.FLAGS.mark_as_parsed()
+    return values
 
 
 def usage() -> str:

@@ -116,7 +116,12 @@ def save(
             f"--part=full needs student and teacher; there is {' and '.join(weights.networks)}"
             + (f" and --network={network} chooses one" if network != "teacher" else "")
         )
-    tree = _full_tree(weights) if part == "full" else _bare_tree(weights.network(network), network)
+    chosen = weights.network(network)
+    if part == "backbone" and chosen.head is not None:
+        logging.getLogger("dino_jax").info(
+            "the %s's backbone alone is written, without its projection head", network
+        )
+    tree = _full_tree(weights) if part == "full" else _bare_tree(chosen, network)
     write_pth(folder / MAIN, tree)
 
 
