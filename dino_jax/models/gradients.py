@@ -203,3 +203,58 @@ def _gelu_forward(x: Array) -> tuple[Array, Array]:
 
 
 gelu.defvjp(_gelu_forward, lambda slope, gradient: (gradient * slope,))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def batch_norm(
+    x: Float[Array, "*batch width"],
+    weight: Float[Array, "width"],
+    bias: Float[Array, "width"],
+    epsilon: float,
+) -> tuple[Float[Array, "*batch width"], Float[Array, "width"], Float[Array, "width"]]:
+    """Normalise every axis but the last; the mean and the biased variance come out too.
+
+    Float32 whatever the type of `x`, which alone is kept for the gradient. No gradient is asked
+    of the mean and the variance that come out: they are for running statistics.
+    """
+    return _batch_norm_forward(x, weight, bias, epsilon)[0]
+
+
+def _batch_norm_forward(
+    x: Array, weight: Array, bias: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array]]:
+    count, full = x.size // x.shape[-1], x.astype(jnp.float32)
+    mean = _over_rows(full) / count
+    centred = full - jnp.broadcast_to(mean, x.shape)
+    variance = _over_rows(jnp.square(centred)) / count
+    scale = jax.lax.rsqrt(variance + epsilon)
+    y = centred * jnp.broadcast_to(scale * weight, x.shape) + jnp.broadcast_to(bias, x.shape)
+    return (y, mean, variance), (x, mean, scale, weight)
+
+
+def _batch_norm_backward(
+    epsilon: float, kept: tuple[Array, Array, Array, Array], gradients: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    x, mean, scale, weight = kept
+    gradient, count = materialised(gradients[0]), x.size // x.shape[-1]
+    centred = x.astype(jnp.float32) - jnp.broadcast_to(mean, x.shape)
+    for_bias = _over_rows(gradient)
+    for_weight = _over_rows(gradient * centred) * scale
+    along = centred * jnp.broadcast_to(scale * for_weight / count, x.shape)
+    even = gradient - jnp.broadcast_to(for_bias / count, x.shape) - along
+    for_x = even * jnp.broadcast_to(scale * weight, x.shape)
+    return for_x.astype(x.dtype), for_weight, for_bias
+
+
+batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def _over_rows(x: Array) -> Array:
+    """The sum over every axis but the last, one axis after the other, from the last.
+
+    XLA:CPU adds the numbers of one sum in their order: over a hundred thousand rows that loses
+    two digits, by axes it loses none, and takes no longer.
+    """
+    while x.ndim > 1:
+        x = materialised(x.sum(axis=-2))
+    return x

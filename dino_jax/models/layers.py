@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dino_jax.config import UserError
-from dino_jax.models.gradients import affine, layer_norm
+from dino_jax.models.gradients import affine, batch_norm, layer_norm
 from dino_jax.models.initial import DECLARED
 
 
@@ -66,7 +66,7 @@ class PatchProjection(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over every axis but the last, as `torch.nn.BatchNorm1d` does it.
+    """Batch normalisation over every axis but the last, as `torch.nn.BatchNorm2d` does it.
 
     Float32; epsilon 1e-5, momentum 0.1, the running variance unbiased. Under `jit` over a
     sharded batch the statistics are those of the whole batch (the reference's SyncBN).
@@ -86,23 +86,19 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "running_mean", jnp.zeros, (width,), jnp.float32)
         variance = self.variable("batch_stats", "running_var", jnp.ones, (width,), jnp.float32)
         tracked = self.variable("batch_stats", "num_batches_tracked", jnp.zeros, (), jnp.int32)
-        x = x.astype(jnp.float32)
-        if train:
-            axes, count = tuple(range(x.ndim - 1)), x.size // width
-            if count < 2:
-                raise UserError(
-                    "batch normalisation needs more than one row to train, or more than one "
-                    "position: raise batch_size, or the size of the crops"
-                )
-            batch_mean = x.mean(axis=axes)
-            centred = x - jnp.broadcast_to(batch_mean, x.shape)
-            batch_variance = jnp.square(centred).mean(axis=axes)
-            step, unbiased = self.momentum, batch_variance * (count / (count - 1))
-            mean.value = (1 - step) * mean.value + step * batch_mean
-            variance.value = (1 - step) * variance.value + step * unbiased
-            tracked.value = tracked.value + 1
-        else:
-            centred = x - jnp.broadcast_to(mean.value, x.shape)
-            batch_variance = variance.value
-        scale = weight * jax.lax.rsqrt(batch_variance + self.epsilon)
-        return centred * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+        if not train:
+            scale = weight * jax.lax.rsqrt(variance.value + self.epsilon)
+            centred = x.astype(jnp.float32) - jnp.broadcast_to(mean.value, x.shape)
+            return centred * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+        count, step = x.size // width, self.momentum
+        if count < 2:
+            raise UserError(
+                "batch normalisation needs more than one row to train, or more than one position: "
+                "raise batch_size, or the size of the crops"
+            )
+        y, batch_mean, batch_variance = batch_norm(x, weight, bias, self.epsilon)
+        unbiased = batch_variance * (count / (count - 1))
+        mean.value = (1 - step) * mean.value + step * batch_mean
+        variance.value = (1 - step) * variance.value + step * unbiased
+        tracked.value = tracked.value + 1
+        return y

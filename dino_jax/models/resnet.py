@@ -43,9 +43,8 @@ class Convolution(nn.Module):
 
 def max_pool(x: Float[Array, "batch height width width_"]) -> Float[Array, "batch _ _ width_"]:
     """The largest of 3x3 positions, stride 2, one beyond the border on every side as -inf."""
-    lowest = jnp.array(-jnp.inf, x.dtype)
     return jax.lax.reduce_window(
-        x, lowest, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+        x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
     )
 
 

@@ -60,7 +60,9 @@ def crop_batch(crops: list[np.ndarray]) -> dict[str, jax.Array]:
     }
 
 
-def make_method(model: Model, run: dict[str, np.ndarray], name: str, *, frozen_g: bool) -> Method:
+def make_method(
+    model: Model, run: dict[str, np.ndarray], name: str, *, frozen_g: bool, clip: float = 0.3
+) -> Method:
     temperatures = np.repeat([0.04, 0.07, 0.07], STEPS_PER_EPOCH)
     return Method(
         student=model,
@@ -70,7 +72,7 @@ def make_method(model: Model, run: dict[str, np.ndarray], name: str, *, frozen_g
             name,
             learning_rate=table(run["lr"]),
             weight_decay=table(run["wd"]),
-            clip=0.3,
+            clip=clip,
             freeze_steps=STEPS_PER_EPOCH,
             trainable=ALL_BUT_WEIGHT_G if frozen_g else EVERY_TENSOR,
         ),
