@@ -10,7 +10,7 @@ from dino_jax.interop.pth.limits import Budget, RefusedError, quoted
 from dino_jax.interop.pth.source import Source
 from dino_jax.interop.pth.tensors import Tensor
 
-THREADS = 2
+THREADS = 4
 """Readers at once: one's checksum runs while the other reads."""
 
 

@@ -47,14 +47,17 @@ class Machine:
             RefusedError: anything that a pickle of weights does not hold; EndedError: the data end.
         """
         self._start()
-        while (code := self._take(1)[0]) != STOP:
+        data, end, stack = self._data, len(self._data), self._stack
+        while self.position < end and (code := data[self.position]) != STOP:
             handler = HANDLERS.get(code)
             if handler is None:
                 raise RefusedError(f"its pickle uses the opcode {_opcode(code)}", FOREIGN)
+            self.position += 1
             self._budget.spend(OPCODE_COST)
             handler(self)
-            if len(self._stack) > MAX_STACK:
+            if len(stack) > MAX_STACK:
                 raise RefusedError(f"its pickle stacks over {MAX_STACK} values", FOREIGN)
+        self._take(1)
         if self._marks or len(self._stack) != 1:
             raise RefusedError("its pickle does not end in one value")
         return self._stack.pop()
@@ -133,8 +136,11 @@ class Machine:
         self._push(int.from_bytes(self._take(length), "little", signed=True))
 
     def _tuple(self, count: int) -> None:
-        items = [self._pop() for _ in range(count)]
-        self._push(tuple(items[::-1]))
+        if len(self._stack) - count < (self._marks[-1] if self._marks else 0):
+            raise RefusedError("its pickle takes more from the stack than was put there")
+        items = self._stack[-count:]
+        del self._stack[-count:]
+        self._stack.append(tuple(items))
 
     def _put(self, index: int) -> None:
         value = self._pop()

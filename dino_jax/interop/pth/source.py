@@ -8,7 +8,7 @@ from types import TracebackType
 
 from dino_jax.interop.pth.limits import RefusedError
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Bytes read at once: the checksum is then taken of what still lies in the processor's cache."""
 
 
