@@ -102,28 +102,24 @@ def differences(
     return found
 
 
-RESULT = pathlib.Path(__file__).parent / "results" / "onnx.json"
+HERE = pathlib.Path(__file__).parent
+RESULT = HERE / "results" / "onnx.json"
 
 
-def leave_result(name: str, found: Mapping[str, Any]) -> None:
+def leave_result(name: str, sizes: Mapping[str, Any]) -> None:
     """Put what was found of one network into the result file, beside that of the others."""
-    version = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=RESULT.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    head = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(head, cwd=HERE, capture_output=True, text=True, check=False)
     packages = ("onnx", "onnxruntime", "jax", "numpy")
-    before = json.loads(RESULT.read_text())["networks"] if RESULT.exists() else {}
-    result = {
-        "command": "python -m pytest -m slow tests/interop/test_onnx.py",
-        "commit": version.stdout.strip() or "unknown",
+    networks = json.loads(RESULT.read_text())["networks"] if RESULT.exists() else {}
+    networks[name] = {
+        "commit": commit.stdout.strip() or "unknown",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "networks": before | {name: found},
+        "sizes": sizes,
     }
+    command = "python -m pytest -m slow tests/interop/test_onnx.py"
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.write_text(json.dumps({"command": command, "networks": networks}, indent=1) + "\n")

@@ -44,6 +44,7 @@ TRUE = {
     "resnet50": ModelConfig("resnet50", 32),
     "xcit_small_12/16": ModelConfig("xcit_small_12", 16),
     "xcit_small_12/8": ModelConfig("xcit_small_12", 8),
+    "xcit_medium_24/16": ModelConfig("xcit_medium_24", 16),
 }
 
 
