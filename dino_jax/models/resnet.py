@@ -1,5 +1,7 @@
 """The ResNet of torchvision with bottlenecks ("v1.5": the stride is in the 3x3), without `fc`."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,8 @@ class Convolution(nn.Module):
     size: int
     stride: int = 1
     dtype: DTypeLike = jnp.float32
+    precision: jax.lax.Precision | None = None
+    """Of its products; None: that of `dtype`."""
 
     @nn.compact
     def __call__(
@@ -30,22 +34,40 @@ class Convolution(nn.Module):
         """Floor((side + 2 (k // 2) - k) / stride) + 1 positions along each side."""
         shape = (self.features, x.shape[-1], self.size, self.size)
         weight = self.param("weight", DECLARED, shape, jnp.float32).astype(self.dtype)
-        half = self.size // 2
+        precision = self.precision or matmul_precision(self.dtype)
+        x, half, stride = x.astype(self.dtype), self.size // 2, self.stride
+        if self.size == 1:  # a matrix product: its gradients then are none of wide convolutions
+            return jax.lax.dot_general(
+                x[:, ::stride, ::stride],
+                weight[:, :, 0, 0],
+                (((3,), (1,)), ((), ())),
+                precision=precision,
+            )
         return jax.lax.conv_general_dilated(
-            x.astype(self.dtype),
+            x,
             weight.transpose(2, 3, 1, 0),
-            (self.stride, self.stride),
+            (stride, stride),
             ((half, half), (half, half)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=matmul_precision(self.dtype),
+            precision=precision,
         )
 
 
-def max_pool(x: Float[Array, "batch height width width_"]) -> Float[Array, "batch _ _ width_"]:
-    """The largest of 3x3 positions, stride 2, one beyond the border on every side as -inf."""
-    return jax.lax.reduce_window(
-        x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
-    )
+def max_pool(x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ channels"]:
+    """The largest of 3x3 positions, stride 2, one beyond the border on every side as -inf.
+
+    By slices, one axis after the other: the gradient of `reduce_window` takes twenty times as long
+    on CPU. Equal numbers share their gradient.
+    """
+    for axis in (1, 2):
+        beyond = [(1, 1) if each == axis else (0, 0) for each in range(4)]
+        padded = jnp.pad(x, beyond, constant_values=-jnp.inf)
+        last = 2 * ((x.shape[axis] - 1) // 2)
+        x = functools.reduce(
+            jnp.maximum,
+            (jax.lax.slice_in_dim(padded, i, i + last + 1, 2, axis) for i in range(3)),
+        )
+    return x
 
 
 class Downsample(nn.Module):
@@ -127,7 +149,9 @@ class ResNet(nn.Module):
     ) -> Features:
         """Encode normalised images of any size; `cls` is the mean, `patches` the last map."""
         stem = self.width // (EXPANSION * 2 ** (len(self.stages) - 1))
-        x = Convolution(stem, 7, 2, self.dtype, name="conv1")(images)
+        # Its 147 products a position are added up, and leave, in float32 whatever `dtype`.
+        conv1 = Convolution(stem, 7, 2, precision=matmul_precision(self.dtype), name="conv1")
+        x = conv1(images)
         x = nn.relu(BatchNorm(name="bn1")(x, train=train)).astype(self.dtype)
         x = max_pool(x)
         for index, blocks in enumerate(self.stages):
