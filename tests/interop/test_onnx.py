@@ -120,12 +120,11 @@ def test_says_what_it_is(name: str, patches: tuple[int, int], tmp_path: pathlib.
         assert value in about.description
 
 
-@pytest.mark.parametrize("kind", [dict, Config])
-def test_normalisation_is_that_of_the_run(kind: Any, tmp_path: pathlib.Path) -> None:
+def test_normalisation_is_that_of_the_run(tmp_path: pathlib.Path) -> None:
     config = Config()
     config.data.mean, config.data.std = (0.5, 0.25), (0.125, 1.0)
     network = network_of(ModelConfig("vit_tiny", 16, depth=1, channels=2), 32)
-    facts = {"source": "a run", "config": config if kind is Config else to_dict(config)}
+    facts = {"source": "a run", "config": to_dict(config)}
     format_.save(Weights({"student": network}, facts=facts), tmp_path, network="student")
     runtime = session(tmp_path / format_.MAIN)
     about = runtime.get_modelmeta().custom_metadata_map
@@ -133,6 +132,19 @@ def test_normalisation_is_that_of_the_run(kind: Any, tmp_path: pathlib.Path) -> 
     assert json.loads(about["std"]) == [0.125, 1.0]
     assert about["network"] == "student"
     assert runtime.get_inputs()[0].shape == ["batch", 2, 32, 32]
+
+
+def test_what_is_left_out_is_said(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = network_of(ModelConfig("vit_tiny", 16, depth=1), 32)
+    caplog.set_level("INFO", "dino_jax")
+    alone = written(tmp_path / "alone", network).read_bytes()
+    assert not caplog.messages
+    params = network.params | {"head.mlp.0.weight": np.ones((8, 192), np.float32)}
+    classifier = {"weight": np.ones((5, 192), np.float32), "bias": np.ones(5, np.float32)}
+    more = network._replace(params=params, head=exported.HEAD, classifier=classifier)
+    assert written(tmp_path / "more", more).read_bytes() == alone
+    (message,) = caplog.messages
+    assert message.endswith("without the projection head and the classifier")
 
 
 def test_a_table_for_one_size_is_written_as_it_is(tmp_path: pathlib.Path) -> None:
@@ -145,7 +157,7 @@ def test_a_table_for_one_size_is_written_as_it_is(tmp_path: pathlib.Path) -> Non
     )
     first = written(tmp_path / "from 96", network, (64, 144)).read_bytes()
     assert first == written(tmp_path / "from 64x144", baked).read_bytes()
-    with pytest.raises(UserError, match=r"positions of 64x144 pixels.* 96x96 can be written from"):
+    with pytest.raises(UserError, match="positions of this network are those of 64x144 alone"):
         written(tmp_path / "again", baked, (96, 96))
 
 
@@ -195,7 +207,7 @@ def test_what_cannot_be_written_is_said(
         written(tmp_path, more)
     for size, message in {
         (0, 64): "two positive numbers",
-        (15, 64): "holds no patch of 16",
+        (15, 64): "hold no patch of 16",
     }.items():
         with pytest.raises(UserError, match=message):
             written(tmp_path, network, size)

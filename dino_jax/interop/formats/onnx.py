@@ -1,32 +1,23 @@
 """One backbone as an ONNX file for images of one size, any number at once; written, never read."""
 
 import json
+import logging
 import pathlib
-from collections.abc import Sequence
-from typing import Any
 
-from dino_jax.config import Config, DataConfig, UserError, from_dict
 from dino_jax.config.architectures import architecture_of
-from dino_jax.interop.network import Network, Weights
+from dino_jax.interop.hub import normalisation
+from dino_jax.interop.network import Weights
 from dino_jax.interop.onnx.graph import OPSET, Graph
 from dino_jax.interop.onnx.resnet import write_resnet
 from dino_jax.interop.onnx.vit import write_vit
 from dino_jax.interop.onnx.xcit import write_xcit
+from dino_jax.interop.positions import at_size
 from dino_jax.models.naming import BACKBONE, under
 
 MAIN = "model.onnx"
 INPUT = "images"
 
 WRITERS = {"vit": write_vit, "resnet": write_resnet, "xcit": write_xcit}
-
-
-def normalisation(weights: Weights) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of each channel that the images were normalised by."""
-    config: Any = weights.facts.get("config")
-    if config and not isinstance(config, Config):
-        config = from_dict(config)
-    data = config.data if config else DataConfig()
-    return tuple(data.mean), tuple(data.std)
 
 
 def _facts(weights: Weights, network: str, size: tuple[int, int]) -> dict[str, str]:
@@ -60,13 +51,6 @@ def _text(facts: dict[str, str]) -> str:
     )
 
 
-def _checked_size(network: Network, size: tuple[int, int] | None) -> tuple[int, int]:
-    height, width = network.size if size is None else size
-    if min(height, width) < 1:
-        raise UserError(f"the image size is {height}x{width}: expected two positive numbers")
-    return height, width
-
-
 def save(
     weights: Weights,
     folder: pathlib.Path,
@@ -78,14 +62,14 @@ def save(
 
     Input `images` (batch, channels, height, width), normalised float32; outputs `cls` (batch,
     width) and `patches` (batch, positions, width). The position table is that of `size`. A
-    ResNet's `cls` is its pooled features and its `patches` are the last map. The projection head
-    is no part of it.
+    ResNet's `cls` is its pooled features and its `patches` are the last map. A projection head or
+    a classifier is left out, and the log says so.
 
     Raises:
         UserError: the onnx package is missing, there is no such network, or no such size.
     """
-    chosen = weights.network(network)
-    size = _checked_size(chosen, size)
+    chosen = at_size(weights.network(network), size)
+    size = size or chosen.size
     graph = Graph(under(BACKBONE, {**chosen.params, **chosen.stats}))
     write = WRITERS[architecture_of(chosen.model).family]
     outputs = write(graph, INPUT, chosen, size)
@@ -98,3 +82,12 @@ def save(
         facts=facts,
     )
     (folder / MAIN).write_bytes(content)
+    left_out = [
+        what
+        for what, there in (("projection head", chosen.head), ("classifier", chosen.classifier))
+        if there
+    ]
+    if left_out:
+        logging.getLogger("dino_jax").info(
+            "the ONNX file holds the backbone alone, without the %s", " and the ".join(left_out)
+        )

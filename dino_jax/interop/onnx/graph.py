@@ -130,6 +130,8 @@ class Graph:
     ) -> bytes:
         """The checked file; shapes are those behind the batch axis, everything float32.
 
+        To be called once: the graph is empty afterwards.
+
         Raises:
             UserError: a tensor of the backbone found no place, or the file would be too large.
         """
@@ -142,22 +144,38 @@ class Graph:
         size = sum(array.nbytes for array in self._stored.values())
         if size > LIMIT - 2**20:  # the nodes are a few hundred kB
             raise UserError(f"cannot write ONNX: {size} bytes of weights, but a file holds {LIMIT}")
-        helper, onnx = self._onnx.helper, self._onnx
+        content = self._filled(inputs, outputs, name=name, text=text, facts=facts)
+        self._onnx.checker.check_model(content, full_check=True)
+        return content
+
+    def _filled(
+        self,
+        inputs: Mapping[str, Sequence[int]],
+        outputs: Mapping[str, Sequence[int]],
+        *,
+        name: str,
+        text: str,
+        facts: Mapping[str, str],
+    ) -> bytes:
+        """The file's bytes; the weights are handed over one by one, not held twice."""
+        helper = self._onnx.helper
+        kind = self._onnx.TensorProto.FLOAT
         declared = [
             [
-                helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, [BATCH, *shape])
+                helper.make_tensor_value_info(key, kind, [BATCH, *shape])
                 for key, shape in group.items()
             ]
             for group in (inputs, outputs)
         ]
-        stored = [onnx.numpy_helper.from_array(array, key) for key, array in self._stored.items()]
         model = helper.make_model(
-            helper.make_graph(self._nodes, name, *declared, stored),
+            helper.make_graph(self._nodes, name, *declared),
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="dino_jax",
             doc_string=text,
         )
         helper.set_model_props(model, dict(facts))
-        onnx.checker.check_model(model, full_check=True)
+        for key in list(self._stored):
+            value = self._stored.pop(key)
+            model.graph.initializer.append(self._onnx.numpy_helper.from_array(value, key))
         return bytes(model.SerializeToString(deterministic=True))
