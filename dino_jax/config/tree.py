@@ -31,13 +31,13 @@ class UserError(ValueError):
 class ModelConfig:
     """The backbone. `width`, `depth` and `heads` override what `arch` names."""
 
-    arch: AutoStr = "vit_small"  # vit_tiny | vit_small | vit_base
-    patch_size: AutoInt = 16  # pixels
+    arch: AutoStr = "vit_small"  # a name of config/architectures.py
+    patch_size: AutoInt = 16  # pixels; a ResNet does not read it
     width: int | None = None
     depth: int | None = None
     heads: int | None = None
     channels: int = 3
-    drop_path: float = 0.1  # rate of the last block, linear from 0; student only
+    drop_path: float = 0.1  # ViT: of the last block, linear from 0; XCiT: of all; student only
     blocks: str = "auto"  # unrolled | scanned | auto: execution only, never the parameter tree
 
 

@@ -15,6 +15,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
 # The released runs in the original's own flags (reference 1.12), batch over all devices.
 CROPS = "--global_crops_scale 0.25,1 --local_crops_scale 0.05,0.25 --local_crops_number 10"
+CONVOLUTIONAL = "--global_crops_scale 0.14,1 --local_crops_scale 0.05,0.14"
 SMALL = (
     "--batch_size_per_gpu 1024 --epochs 800 --min_lr 1e-5 --clip_grad 0 --norm_last_layer false "
     f"--teacher_temp 0.07 --warmup_teacher_temp_epochs 30 --use_fp16 float32 {CROPS}"
@@ -40,6 +41,16 @@ RELEASED = {
     "vit_s16_300ep": BOOSTED,
     "vit_s16_gldv2": BOOSTED,
     "vit_ti16": "--arch vit_tiny --batch_size_per_gpu 512 --epochs 100",
+    "resnet50": (
+        "--arch resnet50 --optimizer lars --lr 0.2 --min_lr 0.0048 --weight_decay 1e-4 "
+        "--weight_decay_end 1e-6 --clip_grad 0 --out_dim 60000 --use_bn_in_head true "
+        "--teacher_temp 0.07 --warmup_teacher_temp_epochs 50 --use_fp16 float32 "
+        f"--batch_size_per_gpu 4080 --epochs 800 {CONVOLUTIONAL} --local_crops_number 6"
+    ),
+    "resnet50_100ep": (
+        "--arch resnet50 --optimizer sgd --lr 0.03 --weight_decay 1e-4 --weight_decay_end 1e-4 "
+        f"--batch_size_per_gpu 512 --epochs 100 {CONVOLUTIONAL}"
+    ),
 }
 
 
