@@ -224,7 +224,7 @@ def test_state_dicts_are_what_torch_makes(path: pathlib.Path) -> None:
     assert type(found["teacher"]) is collections.OrderedDict
     for value in net.state_dict().values():
         value.zero_()
-    print(net.load_state_dict(found["teacher"], strict=True))
+    net.load_state_dict(found["teacher"], strict=True)
     assert_same(plain(net.state_dict()), made["teacher"])
 
 
