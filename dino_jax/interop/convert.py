@@ -113,6 +113,9 @@ def convert(
     if family not in form.families:
         takers = [other for other, f in FORMATS.items() if family in f.families]
         raise UserError(f"{to} has no place for {model.arch}: convert to {', '.join(takers)}")
+    if to == "dino-pth" and part is None:
+        whole = {"student", "teacher"} <= set(weights.networks) and network == "teacher"
+        part = "full" if whole else "backbone"
     options: dict[str, Any] = {"part": part} if part else {}
     module = importlib.import_module(f"dino_jax.interop.formats.{form.module}")
     with _beside(target) as folder:
@@ -160,7 +163,7 @@ def _checked(to: str, *, part: str | None, size: tuple[int, int] | None) -> Form
 
 def _check_target(target: pathlib.Path, *, single: bool, overwrite: bool) -> None:
     """Refuse a target that is there, unless it may go and is an export of ours."""
-    if target.name in ("", ".."):
+    if target.name in ("", "..") or "\0" in str(target):
         raise UserError(f"--out={target}: name a new folder, or a file in one")
     above = next((folder for folder in target.parents if folder.exists()), target.parent)
     if not above.is_dir():

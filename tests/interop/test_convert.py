@@ -75,7 +75,8 @@ def test_a_resnet_for_torchvision(place: pathlib.Path, tmp_path: pathlib.Path) -
 
 
 def test_a_file_has_its_card_beside_it(place: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    convert(str(place / "run"), "dino-pth", tmp_path / "tiny.pth")
+    written = convert(str(place / "run"), "dino-pth", tmp_path / "tiny.pth")
+    assert written.what.endswith("(teacher, full) as dino-pth")
     assert names(tmp_path) == {"tiny.pth", "tiny.README.md", "tiny.config.json"}
     weights = open_weights(str(tmp_path / "tiny.pth"), optimiser=True)
     made.alike(open_weights(str(place / "run"), optimiser=True), weights)
@@ -169,7 +170,7 @@ MISTAKES = {
     "out there": (("--from=x", "--to=timm", "--out={at}"), "exists"),
     "out in a file": (("--from=x", "--to=timm", "--out={at}/text.txt/a"), "is a file"),
     "out nowhere": (("--from=x", "--to=timm", "--out=/"), "name a new folder"),
-    "out of no name": (("--from=x", "--to=timm", "--out=a\0b"), "a"),
+    "out of no name": (("--from=x", "--to=timm", "--out=a\0b"), "name a new folder"),
     "long out": (("--from={at}/vit", "--to=timm", "--out={out}" + "a" * 300), "too long"),
     "no such weights": (("--from={at}/absent", "--to=timm", "--out={out}"), "no file or folder"),
     "no such name": (("--from=dino_vits61", "--to=timm", "--out={out}"), "dino_vits16?"),

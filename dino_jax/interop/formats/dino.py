@@ -243,7 +243,9 @@ def _arguments(made_by: Any, network: Network) -> dict[str, Any]:
         config = from_dict(dict(made_by))
         for flag, field in ORIGINAL_FLAGS.items():
             if field is not None and flag not in _UNTOLD:
-                arguments[flag] = get(config, field)
+                value = get(config, field)
+                whole = isinstance(value, float) and value.is_integer() and "epochs" in flag
+                arguments[flag] = int(value) if whole else value
         arguments["use_fp16"] = False
     xcit = model.arch.startswith("xcit")
     arguments |= {
