@@ -10,6 +10,7 @@ import pytest
 from flax import traverse_util
 
 from dino_jax.config import ModelConfig
+from dino_jax.interop.optimiser import in_order
 from dino_jax.models.backbone import build_backbone
 from dino_jax.models.naming import BACKBONE, prefixed, under, unflatten
 from tests import golden
@@ -113,13 +114,14 @@ def assert_statistics(ours: dict[str, jax.Array], wanted: dict[str, np.ndarray])
 
 
 @pytest.mark.parametrize("name", TRUE)
-def test_names_and_shapes(name: str) -> None:
+def test_names_shapes_and_order(name: str) -> None:
     arch, patch = name.rsplit("_p", 1)
     config = ModelConfig(arch=arch, patch_size=int(patch))
     made = build_backbone(config, image_size=224, dtype=jnp.float32, drop_path=0.0)
     params, stats = jax.eval_shape(made.init, jax.random.key(0))
     ours = {key: list(leaf.shape) for key, leaf in (params | stats).items()}
     assert ours == NAMES[name]["state_dict"]
+    assert in_order(prefixed(BACKBONE, ours)) == list(prefixed(BACKBONE, NAMES[name]["state_dict"]))
     assert sum(leaf.size for leaf in params.values()) == NAMES[name]["parameters"]
 
 
