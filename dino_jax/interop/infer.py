@@ -72,7 +72,8 @@ def network_from(
         size = _square(backbone.get("pos_embed", ()), model.patch_size, source)
     if head is None and any(name.startswith(HEAD) for name in tensors):
         head = _head_of(under(HEAD, tensors), source)
-    _check_count(found, head, tensors, source)
+    positions = math.prod(side // model.patch_size for side in size)
+    _check_count(found, positions, head, tensors, source)
     check_names(
         {name: np.shape(tensor) for name, tensor in tensors.items()},
         expected_shapes(model, size, head, source=source),
@@ -120,10 +121,15 @@ def family_of(names: Iterable[str]) -> Family | None:
 
 
 def _check_count(
-    found: Architecture, head: HeadConfig | None, tensors: Mapping[str, Any], source: str
+    found: Architecture,
+    positions: int,
+    head: HeadConfig | None,
+    tensors: Mapping[str, Any],
+    source: str,
 ) -> None:
     """Refuse sizes far beyond what is there before anything is built of them."""
-    least = found.width * found.width if found.family != "resnet" else 0
+    least = 0 if found.family == "resnet" else found.width * found.width
+    least += found.width * positions if found.family == "vit" else 0
     if head is not None:
         between = head.hidden * (found.width + (head.layers - 2) * head.hidden)
         least += head.prototypes * head.bottleneck + (between if head.layers > 1 else 0)
@@ -131,7 +137,7 @@ def _check_count(
     if found.depth > len(tensors) or least > 2 * numbers:
         raise UserError(
             f"{source} holds {len(tensors)} tensors of {numbers} numbers, far too few for a "
-            f"network of width {found.width} and depth {found.depth}"
+            f"network of width {found.width}, depth {found.depth} and {positions} positions"
         )
 
 

@@ -27,6 +27,8 @@ OURS = "dino_jax"
 library writes several in no fixed order, and the file would not be the same twice."""
 FORMAT_VERSION = 1
 CLASSIFIER = "classifier."
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""Raised of JSON that is no header, or of a type that numpy has not."""
 
 
 def load(path: pathlib.Path) -> Weights:
@@ -109,7 +111,7 @@ def read_safetensors(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
             metadata = dict(file.metadata() or {})
             # `keys` is a method of what is no mapping
             return {name: file.get_tensor(name) for name in list(file.keys())}, metadata
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, OSError, *_MALFORMED) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"{path} cannot be read as safetensors: {reason[:200]}") from error
 
