@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from dino_jax.config.architectures import ARCHITECTURES
 from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.train.sharding import batch_sharded, make_mesh, put_batch, replicated
 from dino_jax.train.state import TrainState
@@ -52,6 +53,37 @@ def test_ten_steps_give_the_same_figures_on_one_and_eight_devices() -> None:
                 assert golden.relative_error(getattr(eight, part)[name], value) <= 1e-5, name
     assert golden.relative_error(eight.target_state, one.target_state) <= 1e-5
     assert len(eight.student["head.last_layer.weight_v"].sharding.device_set) == 8
+
+
+@functools.cache
+def shallow_resnet(devices: int) -> Compiled:
+    """A bottleneck in each layer, batch statistics in backbone and head."""
+    with pytest.MonkeyPatch.context() as patch:
+        shallow = ARCHITECTURES["resnet50"]._replace(stages=(1, 1, 1, 1))
+        patch.setitem(ARCHITECTURES, "resnet50", shallow)
+        return compiled(
+            devices,
+            model__arch="resnet50",
+            model__width=64,
+            model__depth=None,
+            model__heads=None,
+            optim__name="sgd",
+        )
+
+
+def test_the_statistics_of_a_backbone_are_those_of_the_whole_batch() -> None:
+    """Every norm of a ResNet, in both networks, on one device and on eight."""
+    (one, alone), (eight, shared) = (shallow_resnet(n).run.run(3) for n in (1, 8))
+    for line, other in zip(alone, shared, strict=True):
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-5)
+    for part in ("student_stats", "teacher_stats"):
+        ours, theirs = getattr(eight, part), getattr(one, part)
+        assert sum(name.startswith("backbone.") for name in ours) == 3 * 17
+        for name, value in theirs.items():
+            # The mean of what follows a bias holds that bias, whose gradient is but rounding.
+            if not name.startswith("head.") or not name.endswith("running_mean"):
+                assert golden.relative_error(ours[name], value) <= 1e-5, name
+    assert collectives(shallow_resnet(8).text) == {"all-reduce"}
 
 
 def test_a_run_goes_on_with_other_devices(tmp_path: pathlib.Path) -> None:
