@@ -1,12 +1,14 @@
 """ResNet under DINO: the wrapper, five steps, and what batch statistics see and keep."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dino_jax.config import UserError
 from dino_jax.models.naming import BACKBONE, prefixed, under
 from dino_jax.train.state import TrainState, init_train_state
 from dino_jax.train.step import Method, make_train_step, one_pass
@@ -47,16 +49,20 @@ def test_the_wrapper(batch_norm: bool) -> None:
     params, _ = tiny.filled(model)
     method = make_method(model, STILL, "sgd", frozen_g=True)
     state = begun(method, params)
-    apply = jax.jit(model.apply)
-    views, locals_ = tiny.crops(0)
-    student, student_stats = apply(params, state.student_stats, [views, locals_])
-    teacher, teacher_stats = apply(params, state.teacher_stats, [views])
+
+    @jax.jit
+    def run(state: TrainState, crops: dict[str, jax.Array]) -> tuple:
+        views, locals_ = crops["views"], crops["locals"]
+        student = model.apply(state.student, state.student_stats, [views, locals_])
+        teacher = model.apply(state.teacher, state.teacher_stats, [views])
+        return student, teacher, one_pass(method, state, crops)
+
+    (student, student_stats), (teacher, teacher_stats), seen = run(state, batch(0))
     for ours, name in ((student, "student"), (teacher, "teacher")):
         assert golden.relative_error(tiny.crop_major(ours), wanted[name]) <= 1e-5
         assert golden.relative_error(tiny.crop_major(ours), wanted[f"{name}_f64"]) <= 1e-5
     tiny.assert_statistics(student_stats, under("student_stats/", wanted))
     tiny.assert_statistics(teacher_stats, under("teacher_stats/", wanted))
-    seen = jax.jit(functools.partial(one_pass, method))(state, batch(0))
     tiny.assert_statistics(seen.student_stats, under("student_stats/", wanted))
     tiny.assert_statistics(seen.teacher_stats, under("teacher_stats/", wanted))
     for key in ("loss", "loss_f64"):
@@ -95,7 +101,9 @@ def test_five_steps_equal_the_original(name: str) -> None:
     model = tiny.network(batch_norm=batch_norm)
     method = make_method(model, run, optimiser, frozen_g=True, clip=float(run["clip"]))
     state = begun(method, tiny.filled(model)[0])
-    step = jax.jit(make_train_step(method))
+    # As tests/parity/test_train.py: one run shows that full optimisation alters nothing.
+    options = {"xla_backend_optimization_level": 0} if batch_norm else None
+    step = jax.jit(make_train_step(method), compiler_options=options)
     zero = set(map(str, run["zero_gradient"]))
     for i in range(5):
         state, metrics = step(state, batch(i))
@@ -122,6 +130,19 @@ def test_five_steps_equal_the_original(name: str) -> None:
     for each, value in final.items():
         if each not in zero:
             assert golden.relative_error(state.student[each], value) <= 1e-4, each
+    assert_a_skipped_step_leaves_the_statistics(step, state)
+
+
+def assert_a_skipped_step_leaves_the_statistics(step: Any, state: TrainState) -> None:
+    """Here, where the step has been compiled."""
+    images = batch(0)
+    broken = images | {"views": images["views"].at[0, 0, 0, 0, 0].set(jnp.nan)}
+    after, metrics = step(state, broken)
+    assert metrics["skipped"] == 1
+    assert int(after.step) == int(state.step) + 1
+    for part in ("student_stats", "teacher_stats", "student", "teacher"):
+        for name, value in getattr(state, part).items():
+            np.testing.assert_array_equal(getattr(after, part)[name], value, err_msg=name)
 
 
 def test_crops_of_one_size_are_one_group() -> None:
@@ -142,21 +163,6 @@ def test_crops_of_one_size_are_one_group() -> None:
     assert golden.relative_error(joint[:, :2], one_by_one) > 1e-2
 
 
-def test_a_skipped_step_leaves_the_statistics() -> None:
-    model = tiny.network(batch_norm=True)
-    params, _ = tiny.filled(model)
-    method = make_method(model, STILL, "sgd", frozen_g=True)
-    state, images = begun(method, params), batch(0)
-    step = jax.jit(make_train_step(method))
-    broken = images | {"views": images["views"].at[0, 0, 0, 0, 0].set(jnp.nan)}
-    after, metrics = step(state, broken)
-    assert metrics["skipped"] == 1
-    for part in ("student_stats", "teacher_stats", "student"):
-        for name, value in getattr(state, part).items():
-            np.testing.assert_array_equal(getattr(after, part)[name], value, err_msg=name)
-    assert step(state, images)[1]["skipped"] == 0
-
-
 def test_micro_batches_chain_their_statistics() -> None:
     """Each is normalised by its own, and hands the running ones to the next."""
     model = tiny.network()
@@ -164,7 +170,9 @@ def test_micro_batches_chain_their_statistics() -> None:
     views, locals_ = (jnp.concatenate([a, a[:1] * 0.5]) for a in tiny.crops(0))
     method = make_method(model, STILL, "sgd", frozen_g=True)._replace(accumulate=2)
     state = begun(method, params)
-    after, _ = jax.jit(make_train_step(method))(state, {"views": views, "locals": locals_})
+    options = {"xla_backend_optimization_level": 0}
+    step = jax.jit(make_train_step(method), compiler_options=options)
+    after, _ = step(state, {"views": views, "locals": locals_})
     apply, student, teacher = jax.jit(model.apply), stats, stats
     for part in (slice(0, None, 2), slice(1, None, 2)):
         _, student = apply(params, student, [views[part], locals_[part]])
@@ -178,8 +186,49 @@ def test_evaluation_leaves_the_statistics_and_needs_them() -> None:
     backbone = tiny.backbone()
     params, stats = tiny.filled(backbone, BACKBONE, used=True)
     x = tiny.images("24x24", 2, 24, 24)
-    _, after = backbone(params, stats, x, train=False)
-    assert after is stats
+
+    def encode(x: jax.Array) -> jax.Array:
+        found, after = backbone(params, stats, x, train=False)
+        assert after is stats
+        return found.cls
+
+    jax.eval_shape(encode, x)
     model = tiny.network()
     with pytest.raises(ValueError, match=r"pass params \| stats"):
         model.features(prefixed(BACKBONE, params), x)
+
+
+def test_one_value_of_a_channel_has_no_variance() -> None:
+    """One crop of 24 pixels is one position of the last layer; two are enough."""
+    model = tiny.network()
+    params, stats = tiny.filled(model)
+    crop = tiny.crops(0)[1][:1, :1]
+    with pytest.raises(UserError, match="more than one position: raise batch_size") as error:
+        jax.eval_shape(model.apply, params, stats, [crop])
+    assert "\n" not in str(error.value)
+    jax.eval_shape(model.apply, params, stats, [jnp.concatenate([crop, crop])])
+    jax.eval_shape(model.features, params | stats, crop[0])
+
+
+def test_what_a_resnet_cannot_show_is_one_line() -> None:
+    model = tiny.network()
+    params, stats = tiny.filled(model)
+    x = tiny.images("24x24", 2, 24, 24)
+    with pytest.raises(UserError, match="no attention"):
+        model.features(params | stats, x, attention=True)
+    with pytest.raises(UserError, match="no transformer blocks"):
+        model.features(params | stats, x, blocks=1)
+    assert (model.patch_size, model.width, model.depth, model.heads) == (32, 128, 5, 0)
+
+
+def test_bfloat16_computes_lower_and_answers_in_float32() -> None:
+    exact, rounded = tiny.network(), tiny.network(dtype=jnp.bfloat16)
+    params, stats = tiny.filled(exact, used=True)
+    x = tiny.images("48x48", 2, 48, 48)
+    ours, theirs = (jax.jit(m.features)(params | stats, x).cls for m in (rounded, exact))
+    assert ours.dtype == jnp.float32
+    assert 1e-4 < golden.relative_error(ours, theirs) < 0.03
+    crops = [tiny.crops(0)[1]]
+    logits, after = jax.eval_shape(rounded.apply, params, stats, crops)
+    assert logits.dtype == jnp.float32
+    assert {k: v.dtype for k, v in after.items()} == {k: v.dtype for k, v in stats.items()}
