@@ -30,23 +30,25 @@ class Format(NamedTuple):
     package: str = ""
     """What has to be installed besides."""
     opened: str = ""
-    """How it is opened; `{path}` is what was written."""
+    """How it is opened: `{path}` is the main file, `{folder}` its folder."""
+    alone: str = ""
+    """The same where the file was written by itself, if it is another way."""
 
 
 FORMATS: Mapping[str, Format] = {
-    "orbax": Format("orbax", opened="--config.init_from={path}, or any other --from"),
+    "orbax": Format("orbax", opened="--config.init_from={folder}, or any other --from"),
     "dino-pth": Format(
-        "dino",
-        ".pth",
+        "dino", ".pth",
         opened="--pretrained_weights {path} of the original's scripts, or torch.load({path!r})",
     ),
     "timm": Format(
         "timm", ".safetensors", sized=True,
-        opened="timm.create_model('local-dir:{path}', pretrained=True)",
+        opened="timm.create_model('local-dir:{folder}', pretrained=True)",
+        alone="timm.models.load_checkpoint(model, {path!r})",
     ),
     "transformers": Format(
-        "transformers", ".safetensors", ("vit",), sized=True,
-        opened="transformers.ViTModel.from_pretrained({path!r}, add_pooling_layer=False)",
+        "transformers", families=("vit",), sized=True,
+        opened="transformers.ViTModel.from_pretrained({folder!r}, add_pooling_layer=False)",
     ),
     "torchvision": Format(
         "torchvision", ".pth", ("resnet",),
@@ -97,7 +99,7 @@ def convert(
     form = _checked(to, part=part, size=size)
     target = pathlib.Path(os.path.expanduser(out))
     single = bool(form.suffix) and target.suffix == form.suffix
-    _check_target(target, single=single, overwrite=overwrite)
+    _check_target(to, target, single=single, overwrite=overwrite)
     # Late, so that a mistake is answered before jax has been loaded.
     from dino_jax.config.architectures import architecture_of
     from dino_jax.interop.card import write_card
@@ -127,17 +129,18 @@ def convert(
             _put_folder(folder, target)
     what = f"{model.arch} of {spec} ({network}{f', {part}' if part else ''}) as {to}"
     classes = len(weights.network(network).classifier.get("bias", ()))
-    return Written(target, what, _opened(form, target, classes))
+    return Written(target, what, _opened(form, target, "" if single else module.MAIN, classes))
 
 
-def _opened(form: Format, target: pathlib.Path, classes: int) -> str:
-    text = form.opened
+def _opened(form: Format, target: pathlib.Path, main: str, classes: int) -> str:
+    """How what was written is opened; `main` is empty where the target is the file itself."""
+    text = form.opened if main else form.alone or form.opened
     if classes:
         text = text.replace("m.fc = torch.nn.Identity(); ", "")
         text = text.replace("resnet50()", f"resnet50(num_classes={classes})")
         text = text.replace("ViTModel", "ViTForImageClassification")
         text = text.replace(", add_pooling_layer=False", "")
-    return text.format(path=str(target))
+    return text.format(path=str(target / main), folder=str(target))
 
 
 def _checked(to: str, *, part: str | None, size: tuple[int, int] | None) -> Format:
@@ -161,8 +164,10 @@ def _checked(to: str, *, part: str | None, size: tuple[int, int] | None) -> Form
     return form
 
 
-def _check_target(target: pathlib.Path, *, single: bool, overwrite: bool) -> None:
+def _check_target(to: str, target: pathlib.Path, *, single: bool, overwrite: bool) -> None:
     """Refuse a target that is there, unless it may go and is an export of ours."""
+    if to == "transformers" and target.suffix == ".safetensors":
+        raise UserError(f"--out={target}: transformers opens a folder, not a file: name one")
     if target.name in ("", "..") or "\0" in str(target):
         raise UserError(f"--out={target}: name a new folder, or a file in one")
     above = next((folder for folder in target.parents if folder.exists()), target.parent)

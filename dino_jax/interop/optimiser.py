@@ -12,6 +12,7 @@ import numpy as np
 
 from dino_jax.config import UserError
 from dino_jax.interop.network import MOMENTS, Arrays, Optimiser
+from dino_jax.interop.strict import exact
 
 SCALE = "head.last_layer.weight_g"
 """Not trained where the last layer's norm is fixed, and then in no group."""
@@ -86,7 +87,7 @@ def read_optimiser(state: Any, params: Arrays) -> Optimiser:
         for key, moment in held.items():
             if getattr(moment, "shape", None) != params[name].shape:
                 raise UserError(f"its {key} of {name} has another shape than the parameter")
-            moments[key][name] = np.asarray(moment, np.float32, order="C")
+            moments[key][name] = exact(name, moment, f"its {key}")
     return Optimiser(kind, steps, moments)
 
 

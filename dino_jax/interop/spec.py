@@ -167,7 +167,8 @@ def _open_file(file: pathlib.Path, optimiser: bool) -> Weights:
 
 def _library(names: Collection[str], file: pathlib.Path) -> Any:
     """transformers or timm where the names, or a `config.json` beside them, are theirs."""
-    config = hub.read_config(file.parent / hub.CONFIG)
+    own = file.with_name(f"{file.stem}.{hub.CONFIG}")  # of a file that was written by itself
+    config = hub.read_config(own if own.is_file() else file.parent / hub.CONFIG)
     if any("embeddings.cls_token" in name for name in names):
         return transformers
     if "pos_embed.token_projection.weight" in names:

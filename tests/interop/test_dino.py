@@ -151,6 +151,40 @@ def test_the_order_is_that_of_a_real_file() -> None:
         assert in_order(reversed(held)) == held
 
 
+PARAMETERS = {  # in the order in which the originals' modules register them, as seen of them
+    "xcit": (
+        "cls_token patch_embed.proj.0.0.weight patch_embed.proj.0.1.weight "
+        "patch_embed.proj.0.1.bias patch_embed.proj.0.1.running_mean "
+        "patch_embed.proj.0.1.running_var patch_embed.proj.0.1.num_batches_tracked "
+        "patch_embed.proj.2.0.weight blocks.1.gamma1 blocks.1.gamma2 blocks.1.gamma3 "
+        "blocks.1.norm1.weight blocks.1.norm1.bias blocks.1.attn.temperature "
+        "blocks.1.attn.qkv.weight blocks.1.attn.qkv.bias blocks.1.attn.proj.weight "
+        "blocks.1.attn.proj.bias blocks.1.norm2.weight blocks.1.norm2.bias "
+        "blocks.1.mlp.fc1.weight blocks.1.mlp.fc1.bias blocks.1.mlp.fc2.weight "
+        "blocks.1.mlp.fc2.bias blocks.1.norm3.weight blocks.1.norm3.bias "
+        "blocks.1.local_mp.conv1.weight blocks.1.local_mp.conv1.bias blocks.1.local_mp.bn.weight "
+        "blocks.1.local_mp.bn.bias blocks.1.local_mp.conv2.weight blocks.1.local_mp.conv2.bias "
+        "blocks.2.gamma1 blocks.10.gamma1 cls_attn_blocks.1.gamma1 cls_attn_blocks.1.gamma2 "
+        "cls_attn_blocks.1.norm1.weight cls_attn_blocks.1.attn.qkv.weight "
+        "cls_attn_blocks.1.attn.proj.bias cls_attn_blocks.1.norm2.bias "
+        "cls_attn_blocks.1.mlp.fc1.weight norm.weight norm.bias "
+        "pos_embeder.token_projection.weight pos_embeder.token_projection.bias"
+    ),
+    "resnet": (
+        "conv1.weight bn1.weight bn1.bias layer1.0.conv1.weight layer1.0.bn1.weight "
+        "layer1.0.conv2.weight layer1.0.bn2.weight layer1.0.conv3.weight layer1.0.bn3.bias "
+        "layer1.0.downsample.0.weight layer1.0.downsample.1.weight layer1.1.conv1.weight "
+        "layer4.0.conv1.weight"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_the_order_is_that_of_the_modules(kind: str) -> None:
+    names = [f"backbone.{name}" for name in PARAMETERS[kind].split()] + ["head.mlp.0.weight"]
+    assert in_order(reversed(names)) == names
+
+
 REFUSED = {
     "no dictionary": ([1, 2], "holds a list"),
     "empty": ({}, "it is empty"),
@@ -165,7 +199,7 @@ REFUSED = {
         "without a backbone",
     ),
     "twice": ({"module.a": np.zeros(3), "a": np.zeros(3)}, "both with and without"),
-    "ours of another": ({"teacher": {"a": np.zeros(3)}, "dino_jax": {"size": 3}}, "not as we write it"),
+    "odd entry": ({"teacher": {"a": np.zeros(3)}, "dino_jax": {"size": 3}}, "not as we write it"),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.optimiser import in_order, read_optimiser, write_optimiser
 from dino_jax.interop.prefixes import Known, is_full, network_of, state_dict
 from dino_jax.interop.pth import read_pth, write_pth
-from dino_jax.interop.strict import check_network, listed
+from dino_jax.interop.strict import check_network, exact, listed
 
 MAIN = "checkpoint.pth"
 """What main_dino.py looks for in its `--output_dir`."""
@@ -147,7 +147,7 @@ def _full(tree: dict[str, Any], source: str, model: ModelConfig | None, optimise
         )
     return Weights(
         networks=networks,
-        centre=None if centre is None else np.asarray(centre, np.float32, order="C"),
+        centre=None if centre is None else exact("dino_loss.center", centre, source),
         epoch=epoch if isinstance(epoch, int) else None,
         optimiser=_optimiser(tree, networks, source) if optimiser else None,
         facts={"source": source, **known.facts},
