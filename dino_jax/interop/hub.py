@@ -20,6 +20,10 @@ METADATA = {"format": "pt"}
 """Of their safetensors files: whose layout the tensors have."""
 
 
+NORMALISATION = "normalisation"
+"""The fact that holds mean and standard deviation of weights that no run of ours made."""
+
+
 class Held(NamedTuple):
     """What such a folder, or the file alone, holds."""
 
@@ -83,9 +87,27 @@ def write_held(folder: pathlib.Path, tensors: Arrays, config: Mapping[str, Any])
 
 def normalisation(weights: Weights) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of the images: of the run, or ImageNet's."""
+    if NORMALISATION in weights.facts:
+        mean, std = weights.facts[NORMALISATION]
+        return list(mean), list(std)
     made_by = weights.facts.get("config")
     data = from_dict(made_by).data if isinstance(made_by, Mapping) else DataConfig()
     return list(data.mean), list(data.std)
+
+
+def with_normalisation(facts: dict[str, Any], mean: Any, std: Any) -> dict[str, Any]:
+    """The facts, with how images have to be normalised where a file says other than is assumed."""
+    try:
+        said = [float(x) for x in mean], [float(x) for x in std]
+    except (TypeError, ValueError):  # it says nothing
+        return facts
+    if said == normalisation(Weights({}, facts=facts)):
+        return facts
+    logging.getLogger("dino_jax").warning(
+        "%s was made for images normalised by mean %s and standard deviation %s: set data.mean and "
+        "data.std so", facts["source"], *said
+    )  # fmt: skip
+    return {**facts, NORMALISATION: said}
 
 
 def classifier_of(network: Network, library: str) -> Mapping[str, Any]:

@@ -166,6 +166,7 @@ def test_configs_as_timm_publishes_them(tmp_path: pathlib.Path) -> None:
         ({"architecture": "xcit_nano_12_p16_224"}, "names the architecture 'xcit_nano"),
         ({"architecture": 7}, "names the architecture '7'"),
         ({"x": 1}, "names the architecture ''"),
+        ({"model_args": {"global_pool": "avg"}}, "may change outputs .*: global_pool"),
         ({"model_args": {"act_layer": "quick_gelu"}}, "may change outputs .*: act_layer"),
         ({"model_args": {"depth": "2"}}, "depth '2': expected a positive number"),
         ({"model_args": [1]}, "no arguments by name"),
@@ -186,6 +187,24 @@ def test_configs_that_are_refused(config: dict, words: str, tmp_path: pathlib.Pa
     with pytest.raises(UserError, match=words) as raised:
         timm.load(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_another_normalisation_is_said_and_kept(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_safetensors(tmp_path / timm.MAIN, theirs(TINY), hub.METADATA)
+    about = {"input_size": [3, 32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.25]}
+    config = {"architecture": "vit_tiny_patch8_224", "model_args": {"depth": 2}}
+    hub.write_config(tmp_path / "config.json", {**config, "pretrained_cfg": about})
+    found = timm.load(tmp_path)
+    assert hub.normalisation(found) == (about["mean"], about["std"])
+    assert "mean [0.5, 0.5, 0.5] and standard deviation [0.5, 0.5, 0.25]" in caplog.text
+    caplog.clear()
+    timm.save(found, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["pretrained_cfg"]["std"][2] == 0.25
+    hub.write_config(tmp_path / "config.json", {**config, "pretrained_cfg": {"mean": "x"}})
+    assert hub.normalisation(timm.load(tmp_path))[0] == [0.485, 0.456, 0.406]
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "\xff"])

@@ -24,6 +24,8 @@ FILES = (MAIN, "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """In the order in which timm looks for them."""
 
 CLASSIFIER = {"vit": "head", "xcit": "head", "resnet": "fc"}
+POOLED = {"vit": "token", "xcit": "token", "resnet": "avg"}
+"""timm's `global_pool`: what of the last tokens, or of the last map, the features are."""
 FIRST = {"vit": "patch_embed.proj", "xcit": "patch_embed.proj.0.0", "resnet": "conv1"}
 """timm's `first_conv`: what it changes for another number of channels."""
 
@@ -61,7 +63,9 @@ def load(path: pathlib.Path) -> Weights:
         classifier=classifier,
         called=lambda name: called(table, name),
     )
-    return Weights({"teacher": network}, facts=held.facts)
+    about = held.config.get("pretrained_cfg", held.config)
+    said = (about.get("mean"), about.get("std")) if isinstance(about, dict) else (None, None)
+    return Weights({"teacher": network}, facts=hub.with_normalisation(held.facts, *said))
 
 
 def save(
@@ -102,7 +106,7 @@ def _config(weights: Weights, network: Network, size: tuple[int, int]) -> dict[s
         "architecture": name,
         "num_classes": classes,
         "num_features": found.width,
-        "global_pool": "avg" if found.family == "resnet" else "token",
+        "global_pool": POOLED[found.family],
         "model_args": arguments,
         "pretrained_cfg": {
             "tag": "dino",
@@ -174,7 +178,12 @@ def _with_arguments(model: ModelConfig, arguments: Any, source: str) -> ModelCon
     wrong = f"{source}: config.json's model_args hold "
     if not isinstance(arguments, dict):
         raise UserError(f"{wrong}no arguments by name")
-    unknown = [name for name in arguments if name not in HARMLESS]
+    pooled = POOLED[architecture_of(model).family]
+    unknown = [
+        name
+        for name, value in arguments.items()
+        if name not in HARMLESS and (name, value) != ("global_pool", pooled)
+    ]
     if unknown:
         raise UserError(f"{wrong}what may change outputs and is not known here: {listed(unknown)}")
     for theirs, ours in {**OTHERS, "patch_size": "patch_size"}.items():

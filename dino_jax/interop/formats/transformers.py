@@ -56,7 +56,9 @@ def load(path: pathlib.Path) -> Weights:
         classifier=classifier,
         called=lambda name: called(table, name),
     )
-    return Weights({"teacher": network}, facts=held.facts)
+    processor = hub.read_config(held.file.parent / PROCESSOR)
+    said = processor.get("image_mean"), processor.get("image_std")
+    return Weights({"teacher": network}, facts=hub.with_normalisation(held.facts, *said))
 
 
 def save(
