@@ -186,6 +186,14 @@ def test_strict(change: dict, words: str, tmp_path: pathlib.Path) -> None:
         transformers.load(tmp_path / "a.safetensors")
 
 
+def test_newer_names_are_missed_by_those_names(tmp_path: pathlib.Path) -> None:
+    tensors = theirs("transformers 5")
+    del tensors["layers.0.mlp.fc1.weight"]
+    write_safetensors(tmp_path / "a.safetensors", tensors, hub.METADATA)
+    with pytest.raises(UserError, match=r"missing: layers\.0\.mlp\.fc1\.weight$"):
+        transformers.load(tmp_path / "a.safetensors")
+
+
 def test_nothing_is_written_of_what_does_not_match(tmp_path: pathlib.Path) -> None:
     one = network(TINY, (32, 32))
     extra = one.params | {"backbone.extra": np.zeros(3, np.float32)}

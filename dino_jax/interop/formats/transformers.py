@@ -46,7 +46,8 @@ def load(path: pathlib.Path) -> Weights:
     source = str(held.file)
     model, size = _told(held.config, source)
     backbone, classifier = _apart(held.tensors, source)
-    generation = "transformers 5" if "layers.0.mlp.fc1.weight" in backbone else "transformers"
+    newer = any(name.startswith("layers.") for name in backbone)
+    generation = "transformers 5" if newer else "transformers"
     table = TABLES[generation, "vit"]
     network = network_from(
         inward(table, backbone, source=source),
