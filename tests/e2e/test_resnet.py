@@ -4,11 +4,14 @@ import pathlib
 import signal
 from collections.abc import Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dino_jax.config.architectures import ARCHITECTURES
-from dino_jax.interop.checkpoint import load_model, load_network
+from dino_jax.interop.checkpoint import load_network
+from dino_jax.interop.spec import load_model
 from dino_jax.train.run import initial_state, prepare
 from tests.e2e.command import Ended, figures, load_recipe, signalled, train
 
@@ -86,11 +89,11 @@ def test_another_run_starts_from_it_with_its_statistics(
 
 
 def test_a_loaded_network_reads_its_statistics(whole: tuple[pathlib.Path, Ended]) -> None:
-    model, params, stats, _ = load_model(whole[0])
-    images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
-    fresh = {name: np.full_like(v, name.endswith("running_var")) for name, v in stats.items()}
-    ours, others = (
-        np.asarray(model.features(params | each, images).cls) for each in (stats, fresh)
-    )
+    model, params, stats, _ = load_model(str(whole[0]))
+    draw = np.random.default_rng(0).standard_normal
+    images = jnp.asarray(draw((2, 32, 32, 3)), jnp.float32)
+    fresh = {name: jnp.full_like(v, name.endswith("running_var")) for name, v in stats.items()}
+    run = jax.jit(lambda stats: model.features(params | stats, images).cls)
+    ours, others = run(stats), run(fresh)
     assert ours.shape == (2, 128)
     assert not np.allclose(ours, others, rtol=1e-2)
