@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dino_jax.config import DataConfig, UserError, from_dict
-from dino_jax.config.architectures import architecture_of
+from dino_jax.config.architectures import ARCHITECTURES, architecture_of
 from dino_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.prefixes import state_dict
@@ -128,6 +128,20 @@ def classifier_of(network: Network, library: str) -> Mapping[str, Any]:
             "%s has no place for the projection head: the backbone alone is written", library
         )
     return network.classifier
+
+
+def check_resnet(network: Network, library: str) -> None:
+    """A ResNet has to be of the width that others build.
+
+    Raises:
+        UserError: it is narrower or wider.
+    """
+    found, named = architecture_of(network.model), ARCHITECTURES[network.model.arch]
+    if found.family == "resnet" and found.width != named.width:
+        raise UserError(
+            f"{library} has no {network.model.arch} of {found.width} features, only of "
+            f"{named.width}: convert to safetensors or onnx"
+        )
 
 
 def pair(value: Any, *, name: str, source: object) -> tuple[int, int]:

@@ -105,8 +105,8 @@ def configs_of(network: Network) -> tuple[ModelConfig, HeadConfig]:
 def filled(model: ModelConfig) -> ModelConfig:
     """The same configuration with the sizes that its architecture names written out."""
     found = architecture_of(model)
-    if found.family == "resnet":  # its sizes are the architecture's
-        return dataclasses.replace(model, patch_size=RESNET_STRIDE)
+    if found.family == "resnet":  # the width is all that may be another
+        return dataclasses.replace(model, patch_size=RESNET_STRIDE, width=found.width)
     return dataclasses.replace(model, width=found.width, depth=found.depth, heads=found.heads)
 
 
@@ -128,7 +128,7 @@ def _check_count(
     source: str,
 ) -> None:
     """Refuse sizes far beyond what is there before anything is built of them."""
-    least = 0 if found.family == "resnet" else found.width * found.width
+    least = found.width * found.width // 4  # of a ResNet's last convolution; others have more
     least += found.width * positions if found.family == "vit" else 0
     if head is not None:
         between = head.hidden * (found.width + (head.layers - 2) * head.hidden)
@@ -146,7 +146,9 @@ def _model_of_shapes(
 ) -> ModelConfig:
     family = family_of(shapes)
     if family == "resnet":
-        return filled(ModelConfig(arch="resnet50", channels=_axis(shapes, "conv1.weight", 1)))
+        width = _axis(shapes, "layer4.0.conv3.weight", 0) or None
+        channels = _axis(shapes, "conv1.weight", 1)
+        return filled(ModelConfig(arch="resnet50", width=width, channels=channels))
     if family is None:
         raise UserError(
             f"{source} holds none of our networks: expected the backbone of a vision transformer, "

@@ -28,7 +28,16 @@ def held(one: Network) -> dict:
     return {**one.params, **one.stats}
 
 
-@pytest.mark.parametrize("model", [TINY, RESNET, XCIT, dataclasses.replace(XCIT, patch_size=16)])
+TOLD = (
+    TINY,
+    RESNET,
+    dataclasses.replace(RESNET, width=64, channels=1),
+    XCIT,
+    dataclasses.replace(XCIT, patch_size=16),
+)
+
+
+@pytest.mark.parametrize("model", TOLD)
 def test_a_network_is_told_by_names_and_shapes(model: ModelConfig) -> None:
     expected = network(model, head=HEAD)
     assert differences(network_from(held(expected), source="x"), expected) == []

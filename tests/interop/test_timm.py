@@ -254,6 +254,12 @@ def test_a_classifier_of_other_features_is_refused(tmp_path: pathlib.Path) -> No
     assert names_in(tmp_path) == []
 
 
+def test_a_narrow_resnet_is_none_of_theirs(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(UserError, match="no resnet50 of 64 features, only of 2048"):
+        timm.save(weights(network(dataclasses.replace(RESNET, width=64))), tmp_path)
+    assert names_in(tmp_path) == []
+
+
 def test_folders_without_weights(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UserError, match=r"holds no weights: expected model.safetensors, pytorch"):
         timm.load(tmp_path)

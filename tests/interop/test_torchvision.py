@@ -1,5 +1,6 @@
 """torchvision's ResNet-50 without torchvision."""
 
+import dataclasses
 import logging
 import pathlib
 
@@ -85,6 +86,7 @@ def test_nothing_is_written_of_what_does_not_match(tmp_path: pathlib.Path, resne
         (resnet._replace(stats=fewer), "missing: backbone.bn1.running_var"),
         (network(VIT, (32, 32)), "ResNet-50 alone, and this is vit_tiny"),
         (network(RESNET, classes=2, inputs=7), "takes 7 features"),
+        (network(dataclasses.replace(RESNET, width=64)), "no resnet50 of 64 features"),
     ):
         with pytest.raises(UserError, match=words):
             torchvision.save(weights(broken), tmp_path)

@@ -82,6 +82,7 @@ def save(
             timm's takes not.
     """
     chosen = at_size(weights.network(network), size)
+    hub.check_resnet(chosen, "timm")
     check_network(chosen, source=f"the {network}")
     found = architecture_of(chosen.model)
     held = prefixed(BACKBONE, under(BACKBONE, {**chosen.params, **chosen.stats}))

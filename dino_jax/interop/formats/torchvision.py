@@ -65,6 +65,7 @@ def save(
             f"torchvision is written of ResNet-50 alone, and this is {chosen.model.arch}: timm "
             "takes it"
         )
+    hub.check_resnet(chosen, "torchvision")
     check_network(chosen, source=f"the {network}")
     held = prefixed(BACKBONE, under(BACKBONE, {**chosen.params, **chosen.stats}))
     tensors = outward(TABLE, held, source=f"the {network}")
