@@ -4,7 +4,8 @@
 
 Each turn is a fresh process that has imported what it needs; the contenders alternate, and the file
 lies in the page cache. `first_s` is the first reading of a process, which is how a file is read;
-`again_s` the later ones of the same process, whose memory it already has. Medians over the rounds.
+`again_s` the later ones of the same process, whose memory it already has. Medians over the rounds,
+and of the first readings also the least, which a busy machine disturbs less.
 `ratio` is torch's first time over ours, `times_torch` is ours over torch's of everything; peak
 memory is VmHWM, with all libraries and (`net`) beyond what the imports took. Needs torch and Linux.
 """
@@ -50,6 +51,7 @@ def figures(turns: list[dict[str, Any]]) -> dict[str, float]:
     found = {}
     for clock, label in (("wall", ""), ("processor", "processor_")):
         found[f"{label}first_s"] = statistics.median(t[clock][0] for t in turns)
+        found[f"{label}least_s"] = min(t[clock][0] for t in turns)
         found[f"{label}again_s"] = statistics.median(s for t in turns for s in t[clock][1:])
     found["peak_mb"] = statistics.median(t["peak_mb"] for t in turns)
     found["net_mb"] = statistics.median(t["peak_mb"] - t["before_mb"] for t in turns)

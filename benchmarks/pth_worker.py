@@ -62,7 +62,9 @@ def read(name: str, path: str, times: int) -> dict[str, Any]:
     """
     contender = reader(name)
     report: dict[str, Any] = {"before_mb": most_held(), "wall": [], "processor": []}
+    found: dict[str, Any] = {}
     for _ in range(times):
+        found.clear()
         used, began = time.process_time(), time.perf_counter()
         found = contender(path)
         report["wall"].append(time.perf_counter() - began)

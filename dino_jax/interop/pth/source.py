@@ -3,9 +3,9 @@
 import os
 import pathlib
 import stat
-import zlib
 from types import TracebackType
 
+from dino_jax.interop.pth.checksum import Checksum
 from dino_jax.interop.pth.limits import RefusedError
 
 CHUNK = 1 << 18
@@ -61,14 +61,19 @@ class Source:
         """
         if offset < 0 or offset + len(target) > self.size:
             raise RefusedError("it ends too early")
-        found = done = 0
-        while done < len(target):
-            part = target[done : done + CHUNK]
-            count = os.preadv(self._descriptor, [part], offset + done)
+        found = Checksum(len(target))
+        for begin in range(0, len(target), CHUNK):
+            part = target[begin : begin + CHUNK]
+            self._fill(part, offset + begin)
+            if crc is not None:
+                found.update(part)
+        if crc is not None and found.value != crc:
+            raise RefusedError("the checksum of a tensor's bytes is wrong (CRC-32)")
+
+    def _fill(self, part: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(part):
+            count = os.preadv(self._descriptor, [part[done:]], offset + done)
             if not count:
                 raise RefusedError("it became shorter while it was read", "read it again")
-            if crc is not None:
-                found = zlib.crc32(part[:count], found)
             done += count
-        if crc is not None and found != crc:
-            raise RefusedError("the checksum of a tensor's bytes is wrong (CRC-32)")
