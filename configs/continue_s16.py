@@ -24,6 +24,7 @@ def get_config() -> Config:
     config.head.norm_last_layer = False
     config.crops.global_scale = (0.25, 1.0)
     config.crops.local_scale = (0.05, 0.25)
+    config.crops.local_number = 10
     config.optim.learning_rate = 5e-5
     config.optim.warmup_epochs = 1
     config.optim.weight_decay = config.optim.weight_decay_end = 0.4

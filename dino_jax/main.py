@@ -69,7 +69,7 @@ def _compare(run: "Run", outcome: "Outcome") -> None:
     sys.stdout.write(f"\n{table.text()}\n\n")
     write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
     picture = run.workdir / "attention.png"
-    before, teacher = next(iter(compared.values())), compared["teacher"]
+    before, teacher = compared.get("untrained", compared.get("start")), compared["teacher"]
     if write_held_out_attention(
         picture, run.model, teacher, run.held_out, data=config.data, before=before
     ):

@@ -184,13 +184,17 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
 def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
     """The networks that a finished run compares: the one of step 0, `student` and `teacher`.
 
-    The first is `untrained`, or `start` where the run began from weights: their teacher. Each
-    comes with its batch statistics.
+    The first is `untrained`, or `start` where the run began from weights: their teacher, left out
+    where they cannot be had any more. Each comes with its batch statistics.
     """
-    first, last = initial_state(run), outcome.state
-    return {
-        "untrained" if run.resolved.config.init_from is None else "start": first.teacher
-        | first.teacher_stats,
+    source, last = run.resolved.config.init_from, outcome.state
+    compared = {}
+    try:
+        first = initial_state(run)
+        compared["untrained" if source is None else "start"] = first.teacher | first.teacher_stats
+    except UserError as error:
+        log.warning("the comparison leaves out the network of the start: %s", error)
+    return compared | {
         "student": last.student | last.student_stats,
         "teacher": last.teacher | last.teacher_stats,
     }

@@ -1,5 +1,7 @@
 """Starting from weights: the state before the first step of a run with `init_from`."""
 
+import logging
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +9,8 @@ from dino_jax.config import Config, UserError
 from dino_jax.interop.network import MOMENTS, Network, Optimiser, Weights
 from dino_jax.interop.positions import at_size
 from dino_jax.train.state import TrainState
+
+log = logging.getLogger(__name__)
 
 
 def started_from(state: TrainState, weights: Weights, config: Config) -> TrainState:
@@ -38,11 +42,24 @@ def started_from(state: TrainState, weights: Weights, config: Config) -> TrainSt
         student_stats={name: taken["student"][name] for name in state.student_stats},
         teacher_stats={name: taken["teacher"][name] for name in state.teacher_stats},
     )
-    if config.init_head and weights.centre is not None:
-        started = started._replace(target_state=jnp.asarray(weights.centre))
+    if config.init_head:
+        started = started._replace(target_state=_centre(state, weights, source))
     if config.init_optimiser:
         started = started._replace(opt_state=_moments(state, weights.optimiser, config, source))
     return started
+
+
+def _centre(state: TrainState, weights: Weights, source: str) -> jax.Array:
+    """The centre of the weights; where they have none, that of a new run, which is said."""
+    if weights.centre is None:
+        log.info("%s holds no centre: it starts from 0", source)
+        return state.target_state
+    if weights.centre.shape != state.target_state.shape:
+        raise UserError(
+            f"{source} has a centre of shape {weights.centre.shape}, expected "
+            f"{state.target_state.shape}: the head's prototypes and the centre are not of one run"
+        )
+    return jnp.asarray(weights.centre, state.target_state.dtype)
 
 
 def _fitted(

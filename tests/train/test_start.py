@@ -1,6 +1,7 @@
 """Starting from weights: what is taken over, what stays, what is refused."""
 
 import copy
+import logging
 from typing import Any
 
 import jax
@@ -88,6 +89,19 @@ def test_one_network_becomes_both() -> None:
     assert equal(started.student, started.teacher)
     assert not equal(started.student, state.student)
     assert np.array_equal(started.target_state, state.target_state)
+
+
+def test_a_head_without_its_centre_is_said_and_a_centre_of_another_head_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, config = fresh()
+    given = weights(state, config)
+    with caplog.at_level(logging.INFO):
+        started = started_from(state, given._replace(centre=None), config)
+    assert "init_from somewhere holds no centre: it starts from 0" in caplog.text
+    assert not np.any(started.target_state)
+    with pytest.raises(UserError, match=r"a centre of shape \(1, 64\), expected \(1, 32\)"):
+        started_from(state, given._replace(centre=np.ones((1, 64), np.float32)), config)
 
 
 def test_without_the_head_only_the_backbone_is_taken() -> None:
