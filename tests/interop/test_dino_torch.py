@@ -5,6 +5,7 @@ its main_dino.py puts around them; its own scripts were run by hand (docs/weight
 """
 
 import argparse
+import importlib
 import pathlib
 from typing import Any
 
@@ -29,17 +30,17 @@ KINDS = {
 def backbone(model: ModelConfig) -> Any:
     """The same network in PyTorch, without a classifier."""
     if model.arch == "resnet50":
-        torchvision = pytest.importorskip("torchvision")
+        torchvision = importlib.import_module("torchvision")
         built = torchvision.models.resnet50()
-        built.fc = pytest.importorskip("torch").nn.Identity()
+        built.fc = importlib.import_module("torch").nn.Identity()
         return built
-    timm = pytest.importorskip("timm")
+    timm = importlib.import_module("timm")
     return timm.create_model("vit_tiny_patch16_224", num_classes=0, depth=1, img_size=64)
 
 
 def wrapped(model: ModelConfig, head: HeadConfig) -> Any:
     """Backbone and head registered as the original's MultiCropWrapper and DINOHead do."""
-    nn = pytest.importorskip("torch").nn
+    nn = importlib.import_module("torch").nn
     inputs = 2048 if model.arch == "resnet50" else 192
     layers: list[Any] = []
     for wide in (inputs, head.hidden):
@@ -58,14 +59,14 @@ def wrapped(model: ModelConfig, head: HeadConfig) -> Any:
 
 def parallel(module: Any) -> Any:
     """Under `module.`, as DistributedDataParallel puts it."""
-    outer = pytest.importorskip("torch").nn.Module()
+    outer = importlib.import_module("torch").nn.Module()
     outer.module = module
     return outer
 
 
 def optimiser_of(student: Any, name: str) -> Any:
     """The original's two groups: what decays, then biases and whatever has one axis."""
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     trained = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
     plain = [p for n, p in trained if n.endswith(".bias") or p.ndim == 1]
     others = [p for n, p in trained if not (n.endswith(".bias") or p.ndim == 1)]
@@ -88,7 +89,7 @@ def equal(module: Any, network: Network, *, prefix: str = "") -> None:
 def test_a_full_checkpoint_loads_strictly_and_comes_back(
     tmp_path: pathlib.Path, kind: str, optimiser: str
 ) -> None:
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     model, head = KINDS[kind]
     weights = made.run(model, head, optimiser_name=optimiser)
     dino.save(weights, tmp_path)
@@ -129,7 +130,7 @@ def test_a_full_checkpoint_loads_strictly_and_comes_back(
 def test_a_bare_file_loads_strictly(
     tmp_path: pathlib.Path, model: ModelConfig, mapped: bool
 ) -> None:
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     network = made.network(model, None)
     dino.save(Weights({"teacher": network}), tmp_path)
     state = torch.load(tmp_path / dino.MAIN, weights_only=True, mmap=mapped)
@@ -148,8 +149,8 @@ def test_a_bare_file_loads_strictly(
 @pytest.mark.parametrize("legacy", [False, True])
 def test_what_pytorch_saves_is_read(tmp_path: pathlib.Path, legacy: bool) -> None:
     """A DeiT file as its training wrote it, in both of PyTorch's file formats."""
-    torch = pytest.importorskip("torch")
-    timm = pytest.importorskip("timm")
+    torch = importlib.import_module("torch")
+    timm = importlib.import_module("timm")
     module = timm.create_model("vit_tiny_patch16_224", num_classes=5, depth=1, img_size=64)
     path = tmp_path / "deit.pth"
     torch.save(

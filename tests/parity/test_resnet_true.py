@@ -1,5 +1,6 @@
 """ResNet-50 at its true size beside torchvision's, filled with the same numbers."""
 
+import importlib
 from typing import Any
 
 import jax
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.interop
 
 def theirs(*, used: bool) -> Any:
     """torchvision's network without `fc`, its weights by the formula."""
-    torch = pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
+    torch = importlib.import_module("torch")
+    torchvision = importlib.import_module("torchvision")
     from tests.parity.backbones.networks import fill
 
     with torch.device("meta"):
@@ -39,7 +40,7 @@ def network() -> Backbone:
 
 
 def test_evaluation_equals_torchvisions() -> None:
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     other, backbone = theirs(used=True).eval(), network()
     params, stats = ours.filled(backbone, BACKBONE, used=True)
     run = jax.jit(lambda x: backbone(params, stats, x, train=False)[0].cls)
@@ -55,7 +56,7 @@ def test_training_is_as_near_to_the_truth_as_torchvisions() -> None:
 
     So both are measured against torchvision's in float64: features, and the worst statistic.
     """
-    torch = pytest.importorskip("torch")
+    torch = importlib.import_module("torch")
     backbone, x = network(), image(64, 64, 2)
     params, stats = ours.filled(backbone, BACKBONE)
     run = jax.jit(lambda x: backbone(params, stats, x, train=True))
@@ -82,8 +83,8 @@ def test_training_is_as_near_to_the_truth_as_torchvisions() -> None:
 
 def test_state_dict_is_the_one_of_torchvision() -> None:
     """Names and shapes of the installed version, `fc` apart."""
-    pytest.importorskip("torch")
-    torchvision = pytest.importorskip("torchvision")
+    importlib.import_module("torch")
+    torchvision = importlib.import_module("torchvision")
     params, stats = jax.eval_shape(network().init, jax.random.key(0))
     state = torchvision.models.resnet50(weights=None).state_dict()
     assert {name: leaf.shape for name, leaf in (params | stats).items()} == {
