@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from dino_jax.config import Config, UserError
+from dino_jax.config.architectures import architecture_of
+from dino_jax.interop.infer import filled
 from dino_jax.interop.network import MOMENTS, Network, Optimiser, Weights
 from dino_jax.interop.positions import at_size
 from dino_jax.train.state import TrainState
@@ -28,6 +30,7 @@ def started_from(state: TrainState, weights: Weights, config: Config) -> TrainSt
     teacher = weights.network()
     student = weights.networks.get("student", teacher)
     taken = {}
+    _check_sizes(teacher, config, source)
     for name, network in (("student", student), ("teacher", teacher)):
         if config.init_head and network.head is None:
             raise UserError(
@@ -47,6 +50,28 @@ def started_from(state: TrainState, weights: Weights, config: Config) -> TrainSt
     if config.init_optimiser:
         started = started._replace(opt_state=_moments(state, weights.optimiser, config, source))
     return started
+
+
+def _check_sizes(network: Network, config: Config, source: str) -> None:
+    """Name every field of the model and the head that is not the weights', and its value there."""
+    ours, theirs = filled(config.model), network.model
+    same_family = architecture_of(ours).family == architecture_of(theirs).family
+    sizes = ("patch_size", "width", "depth", "heads", "channels")
+    names = sizes if same_family else ("arch", "patch_size")
+    differing = [
+        f"model.{name} {getattr(ours, name)}: set --config.model.{name}={getattr(theirs, name)}"
+        for name in names
+        if getattr(ours, name) != getattr(theirs, name)
+    ]
+    if config.init_head and network.head is not None and not differing:
+        differing = [
+            f"head.{name} {getattr(config.head, name)}: "
+            f"set --config.head.{name}={getattr(network.head, name)}"
+            for name in ("prototypes", "hidden", "bottleneck", "layers", "batch_norm")
+            if getattr(config.head, name) != getattr(network.head, name)
+        ]
+    if differing:
+        raise UserError(f"{source} is another network than this run's {', '.join(differing)}")
 
 
 def _centre(state: TrainState, weights: Weights, source: str) -> jax.Array:

@@ -235,7 +235,7 @@ def test_a_start_that_does_not_fit_is_said(
         tmp_path / "run", f"data.train={photos}", f"init_from={whole[0]}", "head.prototypes=64"
     )
     assert ended.code == 2
-    assert "head.last_layer.weight_v" in ended.err
+    assert "head.prototypes 64: set --config.head.prototypes=32" in ended.err
     assert ended.err.count("\n") == 1
 
 

@@ -172,8 +172,16 @@ def test_what_does_not_fit_is_refused_in_one_line() -> None:
     state, config = fresh()
     given = weights(state, config)
     other, wider = fresh(head__prototypes=64)
-    with pytest.raises(UserError, match=r"head\.last_layer\.weight_g, head\.last_layer\.weight_v"):
+    with pytest.raises(UserError, match=r"head\.prototypes 64: set --config\.head\.prototypes=32$"):
         started_from(other, given, wider)
+    config.model.width, config.model.arch = 32, "vit_small"
+    with pytest.raises(UserError, match=r"model\.width 32: set --config\.model\.width=16$"):
+        started_from(state, given, config)
+    config.model.arch = "xcit_small_12"
+    with pytest.raises(UserError, match=r"model\.arch xcit_small_12: set .*\.arch=vit_tiny$"):
+        started_from(state, given, config)
+    config.model.arch, config.model.width = "vit_small", 16
+    assert equal(started_from(state, given, config).teacher, given.network().params)
     config.init_optimiser = True
     with pytest.raises(UserError, match="holds no optimiser state"):
         started_from(state, given, config)
