@@ -31,6 +31,8 @@ from dino_jax.models.naming import BACKBONE, HEAD, under
 
 SIZE = (224, 224)
 """What a network without a position table says it was made for."""
+BLOCK: Mapping[Family, int] = {"vit": 12, "resnet": 9, "xcit": 27}
+"""Tensors of one block, at least."""
 
 
 def network_from(
@@ -72,8 +74,7 @@ def network_from(
         size = _square(backbone.get("pos_embed", ()), model.patch_size, source)
     if head is None and any(name.startswith(HEAD) for name in tensors):
         head = _head_of(under(HEAD, tensors), source)
-    positions = math.prod(side // model.patch_size for side in size)
-    _check_count(found, positions, head, tensors, source)
+    _check_count(model, size, head, tensors, source)
     check_names(
         {name: np.shape(tensor) for name, tensor in tensors.items()},
         expected_shapes(model, size, head, source=source),
@@ -121,23 +122,39 @@ def family_of(names: Iterable[str]) -> Family | None:
 
 
 def _check_count(
-    found: Architecture,
-    positions: int,
+    model: ModelConfig,
+    size: tuple[int, int],
     head: HeadConfig | None,
     tensors: Mapping[str, Any],
     source: str,
 ) -> None:
     """Refuse sizes far beyond what is there before anything is built of them."""
-    least = found.width * found.width // 4  # of a ResNet's last convolution; others have more
-    least += found.width * positions if found.family == "vit" else 0
+    found, patch = architecture_of(model), model.patch_size
+    if min(patch, model.channels, *size) < 1:
+        raise UserError(
+            f"{source}: a network of {model.channels} channels, patches of {patch} and images of "
+            f"{size[0]}x{size[1]} is none: expected positive numbers"
+        )
+    positions = math.prod(side // patch for side in size)
+    least = found.width * found.width // 4  # of a ResNet's last convolution
+    if found.family != "resnet":
+        least = 12 * found.width * found.width  # of one block
+    if found.family == "vit":
+        least += found.width * (positions + model.channels * patch * patch)
+    else:  # the first convolution has fewer outputs than the features are wide
+        least += found.width * model.channels // 64
+    names = found.depth * BLOCK[found.family]
     if head is not None:
+        names += head.layers
         between = head.hidden * (found.width + (head.layers - 2) * head.hidden)
         least += head.prototypes * head.bottleneck + (between if head.layers > 1 else 0)
     numbers = sum(math.prod(np.shape(tensor)) for tensor in tensors.values())
-    if found.depth > len(tensors) or least > 2 * numbers:
+    # Half of it may be missing: then it is named.
+    if names > 2 * len(tensors) or least > 2 * numbers:
         raise UserError(
             f"{source} holds {len(tensors)} tensors of {numbers} numbers, far too few for a "
-            f"network of width {found.width}, depth {found.depth} and {positions} positions"
+            f"network of width {found.width}, depth {found.depth}, {model.channels} channels and "
+            f"{positions} positions"
         )
 
 

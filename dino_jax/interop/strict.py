@@ -1,5 +1,6 @@
 """Strictness both ways: a network is exactly the tensors of its configuration, or it is refused."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -7,13 +8,15 @@ import jax
 import numpy as np
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError
+from dino_jax.config.architectures import architecture_of
 from dino_jax.interop.network import Network
 from dino_jax.models.build import build
-from dino_jax.models.naming import HEAD
+from dino_jax.models.naming import BACKBONE, HEAD
 
 COUNTER = "num_batches_tracked"
 LISTED = 4
 """Names of each kind that a message spells out; the others are counted."""
+FIRST = f"{BACKBONE}blocks.0."
 NO_HEAD = HeadConfig(prototypes=1, hidden=1, bottleneck=1, layers=1)
 Called = Callable[[str], str]
 """From a name of ours to that of the file at hand, for messages."""
@@ -42,16 +45,29 @@ def expected_shapes(
     Raises:
         UserError: sizes that cannot be built.
     """
+    depth = architecture_of(model).depth
+    # Blocks are all alike: only the first is built, since a deep network takes minutes.
+    alike = architecture_of(model).family != "resnet"
+    first = dataclasses.replace(model, depth=1) if alike else model
     try:
-        built = build(model, head or NO_HEAD, image_size=image_size(size))
+        built = build(first, head or NO_HEAD, image_size=image_size(size))
     except UserError as error:
         raise UserError(f"{source} cannot be built here: {error}") from error
     params, stats = jax.eval_shape(built.init, jax.random.key(0))
-    wanted = {**params, **stats}
     return {
         name: tuple(leaf.shape)
-        for name, leaf in wanted.items()
+        for leaves in (params, stats)
+        for name, leaf in sorted(_repeated(leaves, depth if alike else 1).items())
         if head is not None or not name.startswith(HEAD)
+    }
+
+
+def _repeated(leaves: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """The same with as many blocks as the first."""
+    return {
+        name if index == 0 else f"{BACKBONE}blocks.{index}.{name.removeprefix(FIRST)}": leaf
+        for name, leaf in leaves.items()
+        for index in range(depth if name.startswith(FIRST) else 1)
     }
 
 
@@ -117,6 +133,14 @@ def exact(name: str, tensor: Any, source: str, called: Called = str) -> np.ndarr
             f"{source}: {called(name)} is {array.dtype.name}, expected float32, float16 or bfloat16"
         )
     return array.astype(np.float32, copy=False)
+
+
+def narrow(stats: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with counters as int32: jax has no wider integers unless told to."""
+    return {
+        name: value.astype(np.int32) if value.dtype.kind == "i" else value
+        for name, value in stats.items()
+    }
 
 
 def image_size(size: tuple[int, int]) -> Any:

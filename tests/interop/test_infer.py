@@ -1,7 +1,9 @@
 """Networks told from their tensors, and strictness."""
 
 import dataclasses
+import time
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -11,7 +13,8 @@ from dino_jax.config import HeadConfig, ModelConfig, UserError
 from dino_jax.interop.infer import configs_of, filled, network_from
 from dino_jax.interop.network import Network
 from dino_jax.interop.positions import at_size
-from dino_jax.interop.strict import check_network
+from dino_jax.interop.strict import check_network, expected_shapes
+from dino_jax.models.build import build
 from dino_jax.models.posembed import interpolate
 from tests.interop.networks import HEAD, RESNET, VIT, XCIT, differences, features, network
 
@@ -161,7 +164,17 @@ def test_what_is_no_network(tensors: dict, words: str) -> None:
         network_from(tensors, source="x")
 
 
-@pytest.mark.parametrize("change", [{"width": 1 << 20, "heads": 1}, {"depth": 1 << 30}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 1 << 20, "heads": 1},
+        {"depth": 1 << 30},
+        {"depth": 50},
+        {"channels": 10**11},
+        {"patch_size": 10**6},
+    ],
+    ids=str,
+)
 def test_sizes_beyond_the_tensors_are_refused_at_once(change: dict) -> None:
     model = dataclasses.replace(TINY, **change)
     with pytest.raises(UserError, match="far too few for a network of width"):
@@ -171,6 +184,57 @@ def test_sizes_beyond_the_tensors_are_refused_at_once(change: dict) -> None:
     grown["head.mlp.0.weight"] = np.broadcast_to(np.float32(1), (1 << 20, 1))
     with pytest.raises(UserError, match="far too few"):
         network_from(grown, source="x", model=TINY)
+
+
+@pytest.mark.parametrize("model", [RESNET, XCIT], ids=lambda model: model.arch)
+def test_channels_beyond_the_tensors_are_refused_at_once(model: ModelConfig) -> None:
+    tensors = held(network(model))
+    with pytest.raises(UserError, match=r"far too few .* 100000000000 channels"):
+        network_from(tensors, source="x", model=dataclasses.replace(model, channels=10**11))
+
+
+@pytest.mark.parametrize(
+    "change", [{"channels": 0}, {"channels": -3}, {"patch_size": 0}, {"patch_size": -8}], ids=str
+)
+def test_sizes_that_are_none(change: dict) -> None:
+    tensors = held(network(TINY, (32, 32)))
+    with pytest.raises(UserError, match="expected positive numbers"):
+        network_from(tensors, source="x", model=dataclasses.replace(TINY, **change))
+    with pytest.raises(UserError, match="images of 32x0 is none"):
+        network_from(tensors, source="x", model=TINY, size=(32, 0))
+
+
+def test_a_head_of_more_layers_than_tensors() -> None:
+    tensors = held(network(TINY, (32, 32), head=HEAD))
+    deep = dataclasses.replace(HEAD, layers=10**9, hidden=0)
+    with pytest.raises(UserError, match="far too few"):
+        network_from(tensors, source="x", model=TINY, head=deep)
+
+
+def test_one_tensor_a_block_is_no_network() -> None:
+    """Nothing is built of blocks that a file only claims: it took half a minute."""
+    tensors = held(network(TINY, (32, 32)))
+    claimed = {f"backbone.blocks.{i}.x": np.zeros(1, np.float32) for i in range(400)}
+    begun = time.perf_counter()
+    with pytest.raises(UserError, match="far too few for a network of width 192, depth 400"):
+        network_from(tensors | claimed, source="x")
+    whole = {f"backbone.blocks.{i}.{j}": np.zeros(1) for i in range(400) for j in range(12)}
+    with pytest.raises(UserError, match=r"missing: .*unexpected: "):
+        network_from(tensors | whole, source="x")
+    assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize("model", [dataclasses.replace(TINY, depth=3), XCIT, RESNET])
+@pytest.mark.parametrize("head", [None, HEADS[3]])
+def test_shapes_are_those_of_the_whole_model(model: ModelConfig, head: HeadConfig | None) -> None:
+    """Though only its first block is built."""
+    size = (32, 32) if model.arch.startswith("vit") else (224, 224)
+    built = build(filled(model), head or HEAD, image_size=size[0])
+    params, stats = jax.eval_shape(built.init, jax.random.key(0))
+    wanted = {name: leaf.shape for name, leaf in {**params, **stats}.items()}
+    if head is None:
+        wanted = {name: wanted[name] for name in wanted if not name.startswith("head.")}
+    assert expected_shapes(model, size, head, source="x") == wanted
 
 
 @pytest.mark.parametrize(
