@@ -4,17 +4,17 @@ import contextlib
 import difflib
 import importlib
 import importlib.util
-import json
+import logging
 import os
 import pathlib
-import shutil
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dino_jax.config import UserError
+from dino_jax.interop.target import beside, check_apart, check_target, put
 
-MARK = "dino_jax"
-"""The key of `config.json` by which an export of ours is known, and may be written over."""
 PARTS = ("backbone", "full")
 
 
@@ -99,37 +99,85 @@ def convert(
     form = _checked(to, part=part, size=size)
     target = pathlib.Path(os.path.expanduser(out))
     single = bool(form.suffix) and target.suffix == form.suffix
-    _check_target(to, target, single=single, overwrite=overwrite)
+    if to == "transformers" and target.suffix == ".safetensors":
+        raise UserError(f"--out={target}: transformers opens a folder, not a file: name one")
+    check_target(target, single=single, overwrite=overwrite)
     # Late, so that a mistake is answered before jax has been loaded.
     from dino_jax.config.architectures import architecture_of
     from dino_jax.interop.card import write_card
-    from dino_jax.interop.spec import open_weights, split_network
 
-    name, chosen = split_network(spec)
-    if chosen and network and chosen != network:
-        raise UserError(f"{spec} chooses the {chosen} and --network the {network}: leave one away")
-    network = chosen or network or "teacher"
-    weights = open_weights(name, offline=offline, optimiser=to in ("orbax", "dino-pth"))
+    weights, network = _opened_weights(
+        spec, network, target, offline=offline, optimiser=to in ("orbax", "dino-pth")
+    )
     model = weights.network(network).model
     family = architecture_of(model).family
     if family not in form.families:
         takers = [other for other, f in FORMATS.items() if family in f.families]
         raise UserError(f"{to} has no place for {model.arch}: convert to {', '.join(takers)}")
     if to == "dino-pth" and part is None:
-        whole = {"student", "teacher"} <= set(weights.networks) and network == "teacher"
-        part = "full" if whole else "backbone"
+        part = "full" if {"student", "teacher"} <= set(weights.networks) else "backbone"
     options: dict[str, Any] = {"part": part} if part else {}
     module = importlib.import_module(f"dino_jax.interop.formats.{form.module}")
-    with _beside(target) as folder:
-        module.save(weights, folder, network=network, size=size, **options)
+    with beside(target) as folder:
+        with _as_the_system_says():
+            module.save(weights, folder, network=network, size=size, **options)
         write_card(weights, network, folder, format=to, size=size)
-        if single:
-            _put_files(folder, target, main=module.MAIN, overwrite=overwrite)
-        else:
-            _put_folder(folder, target)
+        put(folder, target, main=module.MAIN if single else "", overwrite=overwrite)
     what = f"{model.arch} of {spec} ({network}{f', {part}' if part else ''}) as {to}"
     classes = len(weights.network(network).classifier.get("bias", ()))
     return Written(target, what, _opened(form, target, "" if single else module.MAIN, classes))
+
+
+def _opened_weights(
+    spec: str, network: str | None, target: pathlib.Path, *, offline: bool, optimiser: bool
+) -> tuple[Any, str]:
+    """The weights, and the network to write: the only one where the spec or the caller chose."""
+    from dino_jax.interop.network import Weights
+    from dino_jax.interop.spec import open_weights, split_network
+
+    name, chosen = split_network(spec)
+    if chosen and split_network(name)[1]:
+        raise UserError(f"{spec} chooses a network twice: leave one away")
+    if chosen and network and chosen != network:
+        raise UserError(f"{spec} chooses the {chosen} and --network the {network}: leave one away")
+    check_apart(name, target)
+    alone = bool(chosen or network)
+    weights = open_weights(spec, offline=offline, optimiser=optimiser and not alone)
+    if not alone:
+        return weights, "teacher"
+    told = chosen or network or "teacher"
+    # Opened by such a spec it is the one network, which is then called the teacher.
+    one = weights.network("teacher" if chosen else told)
+    return Weights({told: one}, epoch=weights.epoch, facts={**weights.facts, "network": told}), told
+
+
+@contextlib.contextmanager
+def _as_the_system_says() -> Iterator[None]:
+    """What the libraries that write make of a full disk, as the OSError that it was.
+
+    safetensors and orbax raise errors of their own; of orbax's threads each says so besides, and
+    those behind it that their loop is closed.
+    """
+    log, hook = logging.getLogger("absl"), sys.unraisablehook
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda told: None if _is_closed(told.exc_value) else hook(told)
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        code = re.search(r"os[ _]error(?:_code)?[ =:']*(\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+    finally:
+        log.setLevel(level)
+        sys.unraisablehook = hook
+
+
+def _is_closed(error: object) -> bool:
+    return isinstance(error, RuntimeError) and "loop is closed" in str(error)
 
 
 def _opened(form: Format, target: pathlib.Path, main: str, classes: int) -> str:
@@ -162,77 +210,3 @@ def _checked(to: str, *, part: str | None, size: tuple[int, int] | None) -> Form
     if form.package and importlib.util.find_spec(form.package) is None:
         raise UserError(f"{to} needs the package {form.package}: pip install {form.package}")
     return form
-
-
-def _check_target(to: str, target: pathlib.Path, *, single: bool, overwrite: bool) -> None:
-    """Refuse a target that is there, unless it may go and is an export of ours."""
-    if to == "transformers" and target.suffix == ".safetensors":
-        raise UserError(f"--out={target}: transformers opens a folder, not a file: name one")
-    if target.name in ("", "..") or "\0" in str(target):
-        raise UserError(f"--out={target}: name a new folder, or a file in one")
-    above = next((folder for folder in target.parents if folder.exists()), target.parent)
-    if not above.is_dir():
-        raise UserError(f"--out={target}: {above} is a file")
-    if not os.path.lexists(target):
-        return
-    if not overwrite:
-        raise UserError(f"--out={target} exists: name another, or write over it by --overwrite")
-    if single and target.is_dir():
-        raise UserError(f"--out={target} is a folder: name a file, or a folder without that suffix")
-    if not single and not _is_export(target):
-        raise UserError(f"--out={target} is no export of dino_jax: it is not written over")
-
-
-def _is_export(folder: pathlib.Path) -> bool:
-    """An empty folder, or one with our mark in its `config.json`."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        return MARK in json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
-
-
-@contextlib.contextmanager
-def _beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder next to the target that is gone after, as is what was made to hold it."""
-    folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    made = [above for above in target.parents if not above.exists()]
-    try:
-        folder.mkdir(parents=True)
-        yield folder
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for above in made:
-            with contextlib.suppress(OSError):  # not empty: something was written there
-                above.rmdir()
-
-
-def _put_folder(folder: pathlib.Path, target: pathlib.Path) -> None:
-    """Rename the folder to its place; what was there goes only when it is."""
-    old = folder.with_suffix(".old")
-    if target.exists():
-        target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _put_files(folder: pathlib.Path, target: pathlib.Path, *, main: str, overwrite: bool) -> None:
-    """Rename each file to its place, the main one last."""
-    places = {file: target.with_name(f"{target.stem}.{file.name}") for file in folder.iterdir()}
-    places.pop(folder / main)
-    there = [place for place in places.values() if place.exists()]
-    if there and not overwrite:
-        raise UserError(f"{there[0]} exists: name another --out, or write over it by --overwrite")
-    for file, place in places.items():
-        file.replace(place)
-    (folder / main).replace(target)
