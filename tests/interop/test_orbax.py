@@ -1,6 +1,8 @@
 """Checkpoints of ours as a format: what a run holds comes out, and goes round bit for bit."""
 
+import json
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +76,17 @@ def test_it_goes_round_bit_for_bit(of_the_run: Weights, tmp_path: pathlib.Path) 
     assert again.centre is not None
     assert np.array_equal(again.centre, of_the_run.centre)
     assert (again.epoch, again.facts["steps"]) == (of_the_run.epoch, of_the_run.facts["steps"])
+
+
+def test_epochs_are_those_of_the_images_where_the_run_says_how_many(
+    tmp_path: pathlib.Path,
+) -> None:
+    shutil.copytree(RUN, tmp_path / "checkpoints")
+    config = load_network(RUN)[2]
+    record = {"format_version": 1, "requested": config, "resolved": config, "examples": 12}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    found = orbax.load(tmp_path)
+    assert (found.epoch, found.facts["images"], found.facts["steps"]) == (2, 12, 3)
 
 
 def test_one_network_with_a_classifier_and_no_head(

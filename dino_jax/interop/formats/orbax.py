@@ -53,13 +53,13 @@ def load(path: pathlib.Path, *, optimiser: bool = False) -> Weights:
         for name in NETWORKS
         if name in tree
     }
-    centre = tree.get("target_state")
+    facts = {"source": str(path), **(beside.get("facts") or _facts(path, config, tree))}
     return Weights(
         networks,
-        centre=centre,
-        epoch=_epoch(beside, config, int(tree.get("step", 0))),
+        centre=tree.get("target_state"),
+        epoch=_epoch(beside, config, facts),
         optimiser=_optimiser(config.optim.name, tree["opt_state"]) if "opt_state" in tree else None,
-        facts={"source": str(path), **(beside.get("facts") or _facts(path, config, tree))},
+        facts=facts,
     )
 
 
@@ -118,11 +118,13 @@ def _config(weights: Weights, network: Network) -> Config:
     return config
 
 
-def _epoch(beside: Mapping[str, Any], config: Config, step: int) -> int | None:
-    """Completed epochs, as the original counts them."""
+def _epoch(beside: Mapping[str, Any], config: Config, facts: Mapping[str, Any]) -> int | None:
+    """Completed epochs of the images; of the schedule where their number is not known."""
     if "facts" in beside:  # written by `save`
         return beside.get("epoch")
-    return int(step * config.epochs / config.steps) if config.steps else None
+    if "images" in facts:
+        return facts["steps"] * config.batch_size // facts["images"]
+    return int(facts["steps"] * config.epochs / config.steps) if config.steps else None
 
 
 def _facts(path: pathlib.Path, config: Config, tree: Mapping[str, Any]) -> dict[str, Any]:
