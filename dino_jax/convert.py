@@ -28,7 +28,7 @@ SPEC    a run or checkpoint of ours, a file or folder of DINO, DeiT, timm, trans
 FORMAT  {", ".join(FORMATS)}
 PATH    a folder, or a file ending as the format's does (.pth, .safetensors, .onnx)
 
---network=student|teacher   which network (the teacher)
+--network=student|teacher   that network alone (all there is; of one, the teacher)
 --part=backbone|full        of dino-pth: one bare backbone, or student, teacher, head and centre
 --size=480 or 480x640       images of this height x width (the weights' own)
 --offline                   download nothing: say what to put where
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return MISTAKE
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; nothing was written\n")
+        sys.stderr.write("\ninterrupted: what is written is all there, or nothing of it\n")
         return INTERRUPTED
     sys.stdout.write(f"wrote {written.path}: {written.what}\nopen it by {written.opened}\n")
     return DONE

@@ -9,12 +9,15 @@ import os
 import pathlib
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dino_jax.config import UserError
-from dino_jax.interop.target import beside, check_apart, check_target, put
+from dino_jax.interop.target import beside, check_apart, check_target, gone_for_good, put
 
+QUIET, LONGEST = 0.5, 10.0
+"""Seconds without a sign of the threads of a writer that failed, and the most to wait for them."""
 PARTS = ("backbone", "full")
 
 
@@ -119,7 +122,7 @@ def convert(
     options: dict[str, Any] = {"part": part} if part else {}
     module = importlib.import_module(f"dino_jax.interop.formats.{form.module}")
     with beside(target) as folder:
-        with _as_the_system_says():
+        with _as_the_system_says(folder):
             module.save(weights, folder, network=network, size=size, **options)
         write_card(weights, network, folder, format=to, size=size)
         put(folder, target, main=module.MAIN if single else "", overwrite=overwrite)
@@ -152,23 +155,26 @@ def _opened_weights(
 
 
 @contextlib.contextmanager
-def _as_the_system_says() -> Iterator[None]:
+def _as_the_system_says(folder: pathlib.Path) -> Iterator[None]:
     """What the libraries that write make of a full disk, as the OSError that it was.
 
-    safetensors and orbax raise errors of their own; of orbax's threads each says so besides, and
-    those behind it that their loop is closed.
+    safetensors and orbax raise errors of their own. The threads of orbax and tensorstore go on for
+    a moment, make folders anew and say each for itself what was wrong: they are waited for.
     """
     log, hook = logging.getLogger("absl"), sys.unraisablehook
-    level = log.level
+    level, before = log.level, set(threading.enumerate())
     log.setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda told: None if _is_closed(told.exc_value) else hook(told)
     try:
         yield
     except (UserError, OSError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        for thread in set(threading.enumerate()) - before:
+            thread.join(LONGEST)
+        gone_for_good(folder, quiet=QUIET, longest=LONGEST)
         code = re.search(r"os[ _]error(?:_code)?[ =:']*(\d+)", str(error))
-        if code is None:
+        if code is None or not isinstance(error, Exception):
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
     finally:

@@ -10,6 +10,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from dino_jax.config import UserError
@@ -151,6 +152,16 @@ def beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
         for above in made:
             with contextlib.suppress(OSError):  # not empty: something was written there
                 above.rmdir()
+
+
+def gone_for_good(folder: pathlib.Path, *, quiet: float, longest: float) -> None:
+    """Remove a folder until nobody has made it anew for `quiet` seconds; all within `longest`."""
+    began = last = time.monotonic()
+    while (now := time.monotonic()) < min(last + quiet, began + longest):
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            last = now
+        time.sleep(0.02)
 
 
 def put(folder: pathlib.Path, target: pathlib.Path, *, main: str, overwrite: bool) -> None:

@@ -34,7 +34,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     for name, held in weights.items():
         (folder / name).mkdir()
         dino.save(held, folder / name)
+    convert(str(folder / "vit"), "dino-pth", folder / "export")
     (folder / "text.txt").write_text("text")
+    (folder / "thesis.pth").write_text("years of work")
     (folder / "full").mkdir()
     (folder / "full" / "photo.jpg").write_text("mine")
     return folder
@@ -109,6 +111,36 @@ def test_the_student_by_spec_or_argument(
         convert(f"{place / 'run'}:teacher", "timm", tmp_path / "b", network="student")
 
 
+@pytest.mark.parametrize("to", ["orbax", "dino-pth", "safetensors"])
+@pytest.mark.parametrize("chosen", ["student", "teacher"])
+@pytest.mark.parametrize("how", ["suffix", "argument"])
+def test_a_chosen_network_is_the_only_one_written(
+    place: pathlib.Path, tmp_path: pathlib.Path, to: str, chosen: str, how: str
+) -> None:
+    spec = f"{place / 'run'}:{chosen}" if how == "suffix" else str(place / "run")
+    convert(spec, to, tmp_path / "out", network=None if how == "suffix" else chosen)
+    found = open_weights(str(tmp_path / "out"), optimiser=True)
+    assert set(found.networks) == {"teacher"}
+    assert found.centre is None
+    assert found.optimiser is None
+    one = open_weights(str(place / "run")).network(chosen).params
+    made.same(found.network().params, {name: one[name] for name in found.network().params})
+    card_of = json.loads((tmp_path / "out" / "config.json").read_text())["dino_jax"]
+    assert card_of["network"] == chosen
+    assert f"The {chosen} network" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_without_a_choice_a_run_is_written_with_all_it_holds(
+    place: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    for to in ("orbax", "dino-pth"):
+        convert(str(place / "run"), to, tmp_path / to)
+        found = open_weights(str(tmp_path / to), optimiser=True)
+        assert set(found.networks) == {"student", "teacher"}
+        assert found.centre is not None
+        assert found.optimiser is not None
+
+
 def test_writing_over_takes_only_exports_and_only_if_asked(
     place: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -153,6 +185,41 @@ def test_nothing_is_left_after_a_failure(
     assert {path: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
 
 
+def test_a_full_disk_is_one_line_whatever_library_writes(
+    place: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    program = (
+        "import resource, sys; from dino_jax import convert; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480)); "
+        "print([convert.main(['x', '--from=' + sys.argv[1], '--to=' + to, '--out=' + sys.argv[2] + "
+        "'/new/' + to]) for to in ('orbax', 'dino-pth', 'timm', 'safetensors')])"
+    )
+    given = [sys.executable, "-c", program, str(place / "run"), str(tmp_path)]
+    ended = subprocess.run(given, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert ended.stdout == "[2, 2, 2, 2]\n"
+    lines = [line for line in ended.stderr.splitlines() if "projection head" not in line]
+    assert len(lines) == 4, lines
+    assert all(line.startswith("error: cannot write ") for line in lines)
+    assert all("File too large" in line for line in lines)
+    assert names(tmp_path) == set()
+
+
+def test_an_interrupted_command_says_so(
+    place: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dino, "save", interrupted)
+    given = [f"--from={place / 'vit'}", "--to=dino-pth", f"--out={tmp_path / 'out'}"]
+    assert command.main(["x", *given]) == command.INTERRUPTED == 75
+    assert capfd.readouterr().err.strip().startswith("interrupted")
+    assert names(tmp_path) == set()
+
+
 MISTAKES = {
     "no from": (("--to=timm", "--out={out}"), "--from is missing"),
     "no to": (("--from=x", "--out={out}"), "--to is missing"),
@@ -186,6 +253,29 @@ MISTAKES = {
     "resnet": (("--from={at}/resnet", "--to=transformers", "--out={out}"), "convert to"),
     "vit": (("--from={at}/vit", "--to=torchvision", "--out={out}"), "convert to"),
     "half": (("--from={at}/vit", "--to=dino-pth", "--part=full", "--out={out}"), "needs student"),
+    "full of one": (
+        ("--from={at}/run:teacher", "--to=dino-pth", "--part=full", "--out={out}"),
+        "needs student and teacher",
+    ),
+    "two networks": (("--from={at}/run:student:teacher", "--to=timm", "--out={out}"), "twice"),
+    "one network twice": (("--from={at}/run:teacher:teacher", "--to=timm", "--out={out}"), "twice"),
+    "into itself": (("--from={at}/run", "--to=timm", "--out={at}/run/new"), "lies in what is read"),
+    "over itself": (
+        ("--from={at}/export:teacher", "--to=timm", "--out={at}/export", "--overwrite"),
+        "is what is read",
+    ),
+    "over what holds it": (
+        ("--from={at}/export/checkpoint.pth", "--to=timm", "--out={at}/export", "--overwrite"),
+        "holds what is read",
+    ),
+    "over others'": (
+        ("--from={at}/vit", "--to=timm", "--out={at}/full", "--overwrite"),
+        "full/photo.jpg is not as",
+    ),
+    "over a file of others'": (
+        ("--from={at}/vit", "--to=dino-pth", "--out={at}/thesis.pth", "--overwrite"),
+        "thesis.pth is not as",
+    ),
     "student": (("--from={at}/vit:student", "--to=timm", "--out={out}"), "no student"),
 }
 
