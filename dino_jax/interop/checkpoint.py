@@ -18,6 +18,8 @@ from dino_jax.types import Params, Stats
 
 FORMAT_VERSION = 1
 """Raised when what a checkpoint holds changes; older ones stay readable."""
+METADATA = "_CHECKPOINT_METADATA"
+"""The file that orbax writes last into a checkpoint's folder."""
 
 
 @runtime_checkable
@@ -165,7 +167,12 @@ def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, 
 def newest_step(folder: pathlib.Path) -> int | None:
     """The step of the newest checkpoint in `folder`, None where there is none; reads names only."""
     names = [entry.name for entry in folder.glob("*")] if folder.is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=None)
+    return max((int(name) for name in names if _is_step(name)), default=None)
+
+
+def _is_step(name: str) -> bool:
+    """Digits as a step is written: `²` is a digit too, and no number."""
+    return name.isascii() and name.isdigit()
 
 
 def _step_folder(path: pathlib.Path) -> pathlib.Path:
@@ -173,7 +180,7 @@ def _step_folder(path: pathlib.Path) -> pathlib.Path:
         step = newest_step(root)
         if step is not None:
             return (root / str(step)).absolute()
-    if path.is_dir() and path.name.isdigit():
+    if path.is_dir() and _is_step(path.name):
         return path.absolute()
     raise UserError(
         f"no checkpoint at {path}; give a working directory of a run, its checkpoints/ folder, "

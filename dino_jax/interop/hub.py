@@ -6,22 +6,23 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dino_jax.config import DataConfig, UserError, from_dict
+from dino_jax.config import Config, DataConfig, UserError, from_dict
 from dino_jax.config.architectures import ARCHITECTURES, architecture_of
 from dino_jax.interop.formats.safetensors import read_safetensors, write_safetensors
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.prefixes import state_dict
 from dino_jax.interop.pth import read_pth
+from dino_jax.interop.record import NORMALISATION, OURS, facts_of, normalisation_of
 
 CONFIG = "config.json"
 MAIN = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 METADATA = {"format": "pt"}
 """Of their safetensors files: whose layout the tensors have."""
-
-
-NORMALISATION = "normalisation"
-"""The fact that holds mean and standard deviation of weights that no run of ours made."""
+LONGEST = 16 << 20
+"""Bytes of a `config.json`; one of 21,841 named classes has 2 million."""
+KEYS = ("architecture", "model_type", OURS)
+"""Of these a `config.json` of timm's, of transformers' and of ours has one; others are none."""
 
 
 class Held(NamedTuple):
@@ -35,38 +36,73 @@ class Held(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """What an export of ours says of where its weights are from; of others, their path."""
-        ours = self.config.get("dino_jax")
+        ours, source = self.config.get(OURS), str(self.file)
         told = ours.get("facts") if isinstance(ours, dict) else None
-        return {"source": str(self.file), **(told if isinstance(told, dict) else {})}
+        return {"source": source, **facts_of(told, source=source)}
 
 
-def read_held(path: pathlib.Path, files: Sequence[str]) -> Held:
+def read_held(path: pathlib.Path, files: Sequence[str], tensors: Arrays | None = None) -> Held:
     """Read the first of `files` that the folder `path` has, or the file `path` itself.
 
-    A file ending in `.safetensors` is one, any other is read as `.pth`.
+    A file ending in `.safetensors` is one, any other is read as `.pth`; `tensors` are those of a
+    file that has been read already.
 
     Raises:
         UserError: nothing there, or what cannot be read.
     """
     file = _found(path, files) if path.is_dir() else path
-    if file.suffix == ".safetensors":
+    if tensors is None and file.suffix == ".safetensors":
         tensors, _ = read_safetensors(file)
-    else:
+    elif tensors is None:
         tensors = state_dict(read_pth(file), source=str(file))
-    own = file.with_name(f"{file.stem}.{CONFIG}")  # of a file that was written by itself
-    return Held(file, tensors, read_config(own if own.is_file() else file.parent / CONFIG))
+    return Held(file, tensors, config_of(file, files=files))
+
+
+def config_of(
+    file: pathlib.Path, *, files: Sequence[str], known: Sequence[str] = KEYS
+) -> dict[str, Any]:
+    """The configuration of a file of weights, an empty one where there is none.
+
+    It is `NAME.config.json`, of a file that was written by itself, or the folder's `config.json`.
+    One that has none of the keys `known` is of something else. Where the file bears none of the
+    names `files`, by which a library finds it, the folder's may be so too and is no mistake.
+
+    Raises:
+        UserError: the file's own cannot be read.
+    """
+    own, beside = file.with_name(f"{file.stem}.{CONFIG}"), file.with_name(CONFIG)
+    if own.is_file():
+        config = read_config(own)
+    elif file.name in files:
+        config = read_config(beside)
+    else:
+        config = read_beside(beside)
+    return config if any(key in config for key in known) else {}
+
+
+def read_beside(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object, an empty one where there is none: what does not have to be ours."""
+    try:
+        return read_config(path)
+    except UserError as error:
+        logging.getLogger("dino_jax").info("%s: it is not used", error)
+        return {}
 
 
 def read_config(path: pathlib.Path) -> dict[str, Any]:
     """A JSON object, an empty one where there is no such file.
 
     Raises:
-        UserError: the file holds something else.
+        UserError: the file holds something else, or far more than any has.
     """
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it is longer than {LONGEST} bytes")
+        config = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
@@ -76,7 +112,7 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
 
 def write_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
     """Write a JSON object for people to read too."""
-    path.write_text(json.dumps(config, indent=2, default=str) + "\n")
+    path.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def write_held(folder: pathlib.Path, tensors: Arrays, config: Mapping[str, Any]) -> None:
@@ -95,17 +131,23 @@ def normalisation(weights: Weights) -> tuple[list[float], list[float]]:
     return list(data.mean), list(data.std)
 
 
+def normalised(config: Config, weights: Weights) -> Config:
+    """The configuration with images normalised as the weights were made for."""
+    mean, std = normalisation(weights)
+    config.data.mean, config.data.std = tuple(mean), tuple(std)
+    return config
+
+
 def with_normalisation(facts: dict[str, Any], mean: Any, std: Any) -> dict[str, Any]:
     """The facts, with how images have to be normalised where a file says other than is assumed."""
-    try:
-        said = [float(x) for x in mean], [float(x) for x in std]
-    except (TypeError, ValueError):  # it says nothing
+    said = normalisation_of(mean, std)
+    if said is None:  # it says nothing
         return facts
     if said == normalisation(Weights({}, facts=facts)):
         return facts
     logging.getLogger("dino_jax").warning(
         "%s was made for images normalised by mean %s and standard deviation %s: set data.mean and "
-        "data.std so", facts["source"], *said
+        "data.std so where they are not", facts["source"], *said
     )  # fmt: skip
     return {**facts, NORMALISATION: said}
 
@@ -142,22 +184,6 @@ def check_resnet(network: Network, library: str) -> None:
             f"{library} has no {network.model.arch} of {found.width} features, only of "
             f"{named.width}: convert to safetensors or onnx"
         )
-
-
-def pair(value: Any, *, name: str, source: object) -> tuple[int, int]:
-    """A height and width that a configuration gives as one number or as two.
-
-    Raises:
-        UserError: it gives something else.
-    """
-    two = [value, value] if isinstance(value, int) else value
-    if (
-        not isinstance(two, list | tuple)
-        or len(two) != 2
-        or not all(isinstance(side, int) and side > 0 for side in two)
-    ):
-        raise UserError(f"{source}: {name} is {value!r}, expected one or two positive numbers")
-    return two[0], two[1]
 
 
 def _found(folder: pathlib.Path, files: Sequence[str]) -> pathlib.Path:

@@ -1,6 +1,7 @@
 """From tensors under the original's names to a network: what it is, and that nothing is amiss."""
 
 import dataclasses
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,7 @@ def network_from(
     if not tensors:
         raise UserError(f"{source} holds no tensors")
     backbone = {name: np.shape(tensor) for name, tensor in under(BACKBONE, tensors).items()}
+    told = model is not None
     if model is None:
         model = _model_of_shapes(backbone, heads, source)
     else:
@@ -72,6 +74,11 @@ def network_from(
         size = SIZE
     elif size is None:
         size = _square(backbone.get("pos_embed", ()), model.patch_size, source)
+        if not told:
+            logging.getLogger("dino_jax").info(
+                "%s does not say of which images its positions are: square ones are assumed, of "
+                "%dx%d", source, *size
+            )  # fmt: skip
     if head is None and any(name.startswith(HEAD) for name in tensors):
         head = _head_of(under(HEAD, tensors), source)
     _check_count(model, size, head, tensors, source)
@@ -195,6 +202,12 @@ def _model_of_shapes(
                 "heads it has: give the config.json it was written with"
             )
         heads = ARCHITECTURES[arch].heads
+        logging.getLogger("dino_jax").info(
+            "%s does not say how many heads it has: %d are assumed, those of %s",
+            source,
+            heads,
+            arch,
+        )
     return ModelConfig(
         arch=arch, patch_size=patch, width=width, depth=depth, heads=heads, channels=channels
     )

@@ -5,28 +5,21 @@ file has neither (docs/development/formats.md 4.2).
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from dino_jax.config import HeadConfig, ModelConfig, UserError
+from dino_jax.config import UserError
 from dino_jax.interop.infer import network_from
 from dino_jax.interop.network import Arrays, Network
+from dino_jax.interop.record import Known
 from dino_jax.interop.strict import listed
 
 WRAPPERS = ("model", "state_dict")
 AVERAGES = ("state_dict_ema", "model_ema")
 _CLASSIFIER = {"head.weight", "head.bias", "fc.weight", "fc.bias"}
-
-
-class Known(NamedTuple):
-    """What is known of the networks of a file besides their tensors."""
-
-    model: ModelConfig | None = None
-    head: HeadConfig | None = None
-    size: tuple[int, int] | None = None
-    facts: Mapping[str, Any] = {}
 
 
 def is_full(tree: Mapping[Any, Any]) -> bool:
@@ -41,10 +34,14 @@ def state_dict(tree: Any, *, source: str) -> Arrays:
         UserError: there is none, or entries that are no tensors.
     """
     held = tree if isinstance(tree, dict) else {}
-    for wrapper in WRAPPERS:
-        if isinstance(held.get(wrapper), dict):
-            held = held[wrapper]
-            break
+    others = [name for name in (*WRAPPERS, *AVERAGES) if isinstance(held.get(name), dict)]
+    wrapper = next((name for name in others if name in WRAPPERS), None)
+    if wrapper is not None:
+        held = held[wrapper]
+        if len(others) > 1:
+            logging.getLogger("dino_jax").warning(
+                "%s holds %s: %s is read", source, " and ".join(others), wrapper
+            )
     else:
         for average in AVERAGES:
             if average in held:
@@ -72,6 +69,9 @@ def network_of(held: dict[str, Any], source: str, known: Known) -> Network:
     if len(bare) < len(held):
         raise UserError(f"{source} holds tensors both with and without the prefix module.")
     wrapped = any(name.startswith("backbone.") for name in bare)
+    kinds = {name.split(".")[0] for name in bare if name in _CLASSIFIER}
+    if len(kinds) > 1 and not wrapped:
+        raise UserError(f"{source} holds two classifiers, head and fc: leave one of them out")
     ours: dict[str, str] = {}
     classifier: dict[str, str] = {}
     for name, theirs in bare.items():
@@ -90,7 +90,7 @@ def network_of(held: dict[str, Any], source: str, known: Known) -> Network:
         classifier={name: held[theirs] for name, theirs in classifier.items()},
         called=lambda name: ours.get(name, name if wrapped else name.removeprefix("backbone.")),
     )
-    fixed = known.facts.get("arguments", {}).get("norm_last_layer")
+    fixed = (known.facts.get("arguments") or {}).get("norm_last_layer")
     if network.head is not None and known.head is None and isinstance(fixed, bool):
         head = dataclasses.replace(network.head, norm_last_layer=fixed)
         return network._replace(head=head)

@@ -6,7 +6,6 @@
 Files and folders are told apart by what they hold, not by how they are called.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Collection
@@ -16,14 +15,15 @@ import jax.numpy as jnp
 
 from dino_jax.config import Config, UserError, from_dict
 from dino_jax.interop import hub
-from dino_jax.interop.checkpoint import newest_step
+from dino_jax.interop.checkpoint import METADATA, newest_step
 from dino_jax.interop.formats import dino, orbax, safetensors, timm, torchvision, transformers
 from dino_jax.interop.infer import configs_of, family_of, model_of
 from dino_jax.interop.network import Weights
 from dino_jax.interop.official import OFFICIAL, nearest, open_official
 from dino_jax.interop.prefixes import is_full, state_dict
 from dino_jax.interop.pth import read_pth
-from dino_jax.interop.strict import COUNTER
+from dino_jax.interop.record import OURS, printable
+from dino_jax.interop.strict import COUNTER, narrow
 from dino_jax.models.build import Model
 from dino_jax.types import Params, Stats
 
@@ -49,7 +49,8 @@ def open_weights(spec: str, *, offline: bool = False, optimiser: bool = False) -
         if found is None:
             raise UserError(_unknown(name))
         weights = found
-    weights = weights._replace(facts={**weights.facts, "source": name})
+    # A path may be in no encoding, and what is written of it has to be.
+    weights = weights._replace(facts=printable({**weights.facts, "source": name}))
     return weights if network is None else _only(weights, network)
 
 
@@ -68,7 +69,7 @@ def load_model(
 
     `network` is the teacher unless it, or the spec, says otherwise. The model computes in float32
     and drops no path; the configuration says how images are read and normalised, and is that of
-    the run where there was one.
+    the run where there was one, or as a file says.
 
     Raises:
         UserError: as `open_weights`, or there is no such network.
@@ -80,20 +81,16 @@ def load_model(
     config.model, config.head = configs_of(chosen)
     config.crops.global_size = chosen.size[0]
     params = {name: jnp.asarray(value) for name, value in chosen.params.items()}
-    stats = {name: _statistic(value) for name, value in chosen.stats.items()}
-    return model_of(chosen), params, stats, config
-
-
-def _statistic(value: Any) -> Any:
-    """Counters are int32 in a model, since jax has no wider integers unless told to."""
-    return jnp.asarray(value.astype("int32") if value.dtype.kind == "i" else value)
+    stats = {name: jnp.asarray(value) for name, value in narrow(chosen.stats).items()}
+    return model_of(chosen), params, stats, hub.normalised(config, weights)
 
 
 def _only(weights: Weights, network: str) -> Weights:
-    """The one network, without what belongs to both."""
+    """The one network, without what belongs to both; the centre is of the teacher's outputs."""
     chosen = weights.network(network)
     facts = {**weights.facts, "network": network}
-    return Weights({"teacher": chosen}, epoch=weights.epoch, facts=facts)
+    centre = weights.centre if network == "teacher" else None
+    return Weights({"teacher": chosen}, centre=centre, epoch=weights.epoch, facts=facts)
 
 
 def _exists(path: pathlib.Path) -> bool:
@@ -118,13 +115,18 @@ def _unknown(name: str) -> str:
 
 
 def _open_path(path: pathlib.Path, *, optimiser: bool) -> Weights:
-    return _open_folder(path, optimiser) if path.is_dir() else _open_file(path, optimiser)
+    if path.is_dir():
+        return _open_folder(path, optimiser)
+    if not path.is_file():  # what would be waited for, or never ends
+        raise UserError(f"{path} is neither a file nor a folder")
+    return _open_file(path, optimiser)
 
 
 def _open_folder(folder: pathlib.Path, optimiser: bool) -> Weights:
     """A run, its checkpoints or one of them; else the file that another library would read."""
-    steps = [newest_step(folder), newest_step(folder / "checkpoints")]
-    if any(step is not None for step in steps):
+    step = newest_step(folder)
+    whole = step is not None and (folder / str(step) / METADATA).exists()
+    if whole or newest_step(folder / "checkpoints") is not None:
         return orbax.load(folder, optimiser=optimiser)
     for name in dict.fromkeys(
         (hub.MAIN, *transformers.FILES, *timm.FILES, dino.MAIN, torchvision.MAIN)
@@ -158,42 +160,30 @@ def _open_file(file: pathlib.Path, optimiser: bool) -> Weights:
         return dino.weights_of(tree, file, optimiser=optimiser)
     tensors = state_dict(tree, source=str(file))
     library = _library(tensors, file)
-    if library is not None:
-        return library.load(file)
-    if family_of(tensors) == "resnet" and not any(name.endswith(COUNTER) for name in tensors):
-        return torchvision.load(file)  # of before there were counters
-    return dino.weights_of(tree, file)
+    counted = any(name.endswith(COUNTER) for name in tensors)  # else it is of before there were
+    if library is None and family_of(tensors) == "resnet" and not counted:
+        library = torchvision
+    return dino.weights_of(tree, file) if library is None else library.load(file, tensors=tensors)
 
 
 def _library(names: Collection[str], file: pathlib.Path) -> Any:
     """transformers or timm where the names, or a `config.json` beside them, are theirs."""
-    own = file.with_name(f"{file.stem}.{hub.CONFIG}")  # of a file that was written by itself
-    config = hub.read_config(own if own.is_file() else file.parent / hub.CONFIG)
     if any("embeddings.cls_token" in name for name in names):
         return transformers
     if "pos_embed.token_projection.weight" in names:
         return timm
     plain = not any(name.startswith(("module.", "backbone.")) for name in names)
-    return timm if plain and "architecture" in config else None
+    config = hub.config_of(file, files=timm.FILES) if plain else {}
+    named = "architecture" in config if file.name in timm.FILES else timm.named_by(config)
+    return timm if named else None
 
 
 def _open_safetensors(file: pathlib.Path) -> Weights:
     if file.suffix != ".safetensors":
         raise UserError(f"{file} is a safetensors file: call it {file.stem}.safetensors")
-    names, ours = _header(file)
+    names = safetensors.read_header(file)
+    metadata = names.pop("__metadata__", {})
+    ours = isinstance(metadata, dict) and OURS in metadata
     if ours or any(name.startswith("backbone.") for name in names):
         return safetensors.load(file)
     return (_library(names, file) or timm).load(file)
-
-
-def _header(file: pathlib.Path) -> tuple[list[str], bool]:
-    """The names in a safetensors file, and whether it is one of ours; its reader checks it."""
-    with open(file, "rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        text = opened.read(length) if length < file.stat().st_size else b"{}"
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError):
-        return [], True
-    metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else {}
-    return list(header), isinstance(metadata, dict) and safetensors.OURS in metadata

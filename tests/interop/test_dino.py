@@ -199,6 +199,10 @@ REFUSED = {
         "without a backbone",
     ),
     "twice": ({"module.a": np.zeros(3), "a": np.zeros(3)}, "both with and without"),
+    "two classifiers": (
+        {name: np.zeros(3) for name in ("cls_token", "head.weight", "fc.weight")},
+        "holds two classifiers, head and fc",
+    ),
     "odd entry": ({"teacher": {"a": np.zeros(3)}, "dino_jax": {"size": 3}}, "not as we write it"),
 }  # fmt: skip
 
@@ -313,3 +317,33 @@ def test_a_linear_head_is_read_by_itself(tmp_path: pathlib.Path) -> None:
     write_pth(tmp_path / "other.pth", bare())
     with pytest.raises(UserError, match=r"expected linear\.weight"):
         dino.load_linear(tmp_path / "other.pth")
+
+
+def test_averaged_weights_beside_others_are_said(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = bare()
+    averaged = {name: value + 1 for name, value in held.items()}
+    back = through({"model_ema": averaged, "model": held}, tmp_path).network()
+    made.same(back.params, {"backbone." + name: value for name, value in held.items()})
+    assert "file.pth holds model and model_ema: model is read" in caplog.text
+
+
+def test_what_a_bare_file_does_not_say_is_assumed_and_said(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = made.network(ModelConfig(arch="vit_tiny", heads=6, depth=1), None, size=(32, 128))
+    dino.save(Weights({"teacher": one}), tmp_path)
+    assert "does not say that this network has 6 heads and images of 32x128" in caplog.text
+    with caplog.at_level(logging.INFO, "dino_jax"):
+        back = dino.load(tmp_path).network()
+    assert (back.model.heads, back.size) == (3, (64, 64))
+    assert "does not say how many heads it has: 3 are assumed, those of vit_tiny" in caplog.text
+    assert "square ones are assumed, of 64x64" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"name": "my web app"}'])
+def test_a_config_of_something_else_is_none(tmp_path: pathlib.Path, text: str) -> None:
+    write_pth(tmp_path / "checkpoint.pth", bare())
+    (tmp_path / "config.json").write_text(text)
+    assert dino.load(tmp_path).network().model.arch == "vit_tiny"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.interop.checkpoint import load_network
+from dino_jax.interop.checkpoint import load_network, newest_step, read_tree
 from dino_jax.interop.formats import orbax
 from dino_jax.interop.network import Weights
 from dino_jax.interop.spec import load_model
@@ -124,3 +124,43 @@ def test_a_size_and_a_folder_without_a_checkpoint_are_refused(
         orbax.save(of_the_run, tmp_path, size=(32, 32))
     with pytest.raises(UserError, match="no checkpoint at"):
         orbax.load(tmp_path)
+
+
+def test_what_is_no_run_of_ours_is_passed_by(of_the_run: Weights, tmp_path: pathlib.Path) -> None:
+    """A `config.json` of something else above a checkpoint, which may also be broken."""
+    folder = tmp_path / "app" / "run"
+    shutil.copytree(RUN, folder / "checkpoints")
+    for text in ('{"name": "my web app"}', "{", "[" * 100_000, '{"requested": 1, "resolved": 2}'):
+        for place in (tmp_path, tmp_path / "app", folder):
+            (place / "config.json").write_text(text)
+            (place / "summary.json").write_text(text)
+        found = orbax.load(folder)
+        assert same(found.network().params, of_the_run.network().params)
+        assert "images" not in found.facts
+
+
+@pytest.mark.parametrize("name", ["²", "٣", "3.tmp", "-4"])
+def test_a_step_is_written_in_digits(name: str, tmp_path: pathlib.Path) -> None:
+    assert newest_step(tmp_path) is None
+    (tmp_path / name).mkdir()
+    assert newest_step(tmp_path) is None
+    (tmp_path / "12").mkdir()
+    assert newest_step(tmp_path) == 12
+
+
+@pytest.mark.parametrize("steps", ["x", -4, 1 << 40, None])
+def test_steps_that_are_none(of_the_run: Weights, tmp_path: pathlib.Path, steps: object) -> None:
+    orbax.save(of_the_run._replace(optimiser=None, facts={"steps": steps}), tmp_path)
+    assert newest_step(tmp_path / "checkpoints") == 0
+
+
+def test_images_are_normalised_as_its_weights_need(
+    of_the_run: Weights, tmp_path: pathlib.Path
+) -> None:
+    said = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.25]]
+    one = of_the_run._replace(optimiser=None, facts={"normalisation": said})
+    orbax.save(one, tmp_path)
+    _, beside = read_tree(tmp_path, ("step",))
+    assert [beside["config"]["data"][name] for name in ("mean", "std")] == said
+    _, _, _, config = load_model(str(tmp_path))
+    assert [list(config.data.mean), list(config.data.std)] == said

@@ -12,6 +12,7 @@ import pytest
 from dino_jax.config import Config, HeadConfig, ModelConfig, UserError, to_dict
 from dino_jax.interop.formats import safetensors
 from dino_jax.interop.formats.safetensors import read_safetensors, write_safetensors
+from dino_jax.interop.spec import open_weights
 from tests.interop.networks import HEAD, RESNET, VIT, XCIT, differences, names_in, network, weights
 
 BATCH_NORM = dataclasses.replace(HEAD, batch_norm=True, norm_last_layer=False)
@@ -162,6 +163,10 @@ def test_damage_is_one_line(content: bytes, words: str, tmp_path: pathlib.Path) 
         '{"model": {"arch": "vit_huge"}, "head": null, "size": [32, 32]}',
         '{"model": {"arch": "vit_tiny", "heads": -1}, "head": null, "size": [32, 32]}',
         '{"model": {"arch": "vit_tiny"}, "head": null, "size": [-32, 32]}',
+        '{"model": {"arch": "vit_tiny"}, "head": null, "size": [32, Infinity]}',
+        '{"model": {"arch": "vit_tiny"}, "head": null, "size": [32, 1e400]}',
+        '{"model": {"arch": "vit_tiny", "drop_path": 1%s}, "head": null}' % ("0" * 400),
+        "[" * 200_000, '{"model": ' * 900 + "{}" + "}" * 900, "{}",
         '{"model": {"arch": "vit_tiny"}, "head": null, "size": [1000000000, 1000000000]}',
     ],
 )  # fmt: skip
@@ -177,3 +182,39 @@ def test_no_such_file(tmp_path: pathlib.Path) -> None:
     for path in (tmp_path, tmp_path / "x.safetensors"):
         with pytest.raises(UserError, match="there is no file"):
             safetensors.load(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        5, [1], "x", {"steps": "x"}, {"steps": -4}, {"steps": 1 << 40}, {"images": True},
+        {"normalisation": 5}, {"normalisation": [1, 2]}, {"normalisation": [[1], [0]]},
+        {"normalisation": [["a"], [1]]}, {"normalisation": [[0.5, 0.5], [0.5]]},
+        {"scores": 5}, {"scores": {"a": "b"}}, {"scores": {"a": float("nan")}},
+        {"config": 5}, {"config": {"x": 1}}, {"arguments": 5}, {"arguments": {"a": {"b": 1}}},
+        {"data": 7}, {"later": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_facts_that_are_none_are_left_out(
+    facts: object, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = network(VIT, (32, 32))
+    told = {**safetensors.described(one), "facts": facts, "epoch": "x"}
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, one.params, {safetensors.OURS: json.dumps(told)})
+    found = safetensors.load(path)
+    assert differences(found.network(), one) == []
+    assert found.facts == {"source": str(path)}
+    assert found.epoch is None
+    assert "facts that are not as we write them are left out: " in caplog.text
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((3 << 30).to_bytes(8, "little") + b"{")
+    with path.open("r+b") as file:
+        file.truncate(4 << 30)
+    for load in (safetensors.load, lambda path: open_weights(str(path))):
+        with pytest.raises(UserError, match="header is longer"):
+            load(path)

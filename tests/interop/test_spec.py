@@ -1,5 +1,6 @@
 """Specs: everything we write is opened by its path, told apart by what it holds."""
 
+import os
 import pathlib
 
 import jax.numpy as jnp
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from dino_jax.config import ModelConfig, UserError
-from dino_jax.interop import official
+from dino_jax.interop import hub, official
 from dino_jax.interop.cached import Remote
+from dino_jax.interop.card import write_card
 from dino_jax.interop.formats import dino, orbax, safetensors, timm, torchvision, transformers
 from dino_jax.interop.network import Network, Weights
 from dino_jax.interop.official import OFFICIAL, Official, named
@@ -114,7 +116,9 @@ def test_a_run_has_both_networks_and_its_optimiser_if_asked(
     assert set(student.networks) == {"teacher"}
     assert student.centre is None
     same_network(student.network(), weights.network("student"))
-    same_network(open_weights(f"{folder}:teacher").network(), weights.network("teacher"))
+    teacher = open_weights(f"{folder}:teacher")
+    same_network(teacher.network(), weights.network("teacher"))
+    made.same({"centre": teacher.centre}, {"centre": weights.centre})
 
 
 def test_one_network_has_no_student(tmp_path: pathlib.Path) -> None:
@@ -160,6 +164,65 @@ def test_a_card_says_what_a_bare_file_cannot(tmp_path: pathlib.Path) -> None:
     weights = open_weights(str(folder))
     same_network(weights.network(), network)
     assert weights.facts["steps"] == 5
+
+
+def test_images_are_normalised_as_a_file_says(tmp_path: pathlib.Path) -> None:
+    said = {"normalisation": [[0.5, 0.5, 0.5], [0.5, 0.5, 0.25]]}
+    weights = Weights({"teacher": made.network(head=None)}, facts=said)
+    for kind in ("timm", "transformers", "safetensors", "orbax"):
+        config = load_model(str(saved(kind, weights, tmp_path / kind)))[3]
+        assert (config.data.mean, config.data.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.25)), kind
+
+
+def test_a_folder_named_by_a_number_is_no_checkpoint(tmp_path: pathlib.Path) -> None:
+    network = made.network(head=None)
+    folder = saved("timm", Weights({"teacher": network}), tmp_path / "out")
+    (folder / "2024").mkdir()
+    (folder / "²").mkdir()
+    same_network(open_weights(str(folder)).network(), network)
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": "app"}', '{"architecture": "x86_64"}'])
+def test_a_config_of_something_else_blocks_no_file(tmp_path: pathlib.Path, text: str) -> None:
+    network = made.network(head=None)
+    folder = saved("dino", Weights({"teacher": network}), tmp_path / "out")
+    (folder / "config.json").write_text(text)
+    same_network(open_weights(str(folder)).network(), network)
+    (folder / "checkpoint.pth").rename(folder / "other.pth")
+    same_network(open_weights(str(folder / "other.pth")).network(), network)
+
+
+def test_a_file_of_another_library_is_read_once(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = made.network(head=None)
+    folder = saved("transformers", Weights({"teacher": network}), tmp_path / "out")
+    tensors, _ = safetensors.read_safetensors(folder / "model.safetensors")
+    write_pth(folder / "pytorch_model.bin", tensors)
+    for module in (hub, torchvision):
+        monkeypatch.delattr(module, "read_pth")
+    same_network(open_weights(str(folder / "pytorch_model.bin")).network(), network)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path in (tmp_path / "pipe.pth", "/dev/zero"):
+        with pytest.raises(UserError, match="is neither a file nor a folder"):
+            open_weights(str(path))
+
+
+def test_a_path_in_no_encoding(tmp_path: pathlib.Path) -> None:
+    weights = Weights({"teacher": made.network(head=None)})
+    folder = tmp_path / os.fsdecode(b"w\xff")
+    for kind in ("timm", "dino", "safetensors"):
+        opened = open_weights(str(saved(kind, weights, folder)))
+        assert opened.facts["source"].endswith("w\\udcff")
+        for to in ("dino", "safetensors", "orbax", "transformers"):
+            saved(to, opened, tmp_path / f"{kind} {to}")
+            write_card(opened, "teacher", tmp_path / f"{kind} {to}", format="timm", size=None)
+        folder.rename(tmp_path / f"was {kind}")
+    with pytest.raises(UserError, match="has to be in UTF-8"):
+        saved("orbax", weights, folder)
 
 
 MISTAKES = {

@@ -165,7 +165,9 @@ def test_configs_as_timm_publishes_them(tmp_path: pathlib.Path) -> None:
         ({"architecture": "vit_base_patch16_clip_224"}, "names the architecture"),
         ({"architecture": "xcit_nano_12_p16_224"}, "names the architecture 'xcit_nano"),
         ({"architecture": 7}, "names the architecture '7'"),
-        ({"x": 1}, "names the architecture ''"),
+        ({"pretrained_cfg": {"input_size": 5}}, "input_size is 5, expected channels"),
+        ({"pretrained_cfg": {"input_size": [3, 8]}}, "input_size is"),
+        ({"model_args": {"depth": 2, "in_chans": 10**11}}, r"far too few .* 100000000000 channels"),
         ({"model_args": {"global_pool": "avg"}}, "may change outputs .*: global_pool"),
         ({"model_args": {"act_layer": "quick_gelu"}}, "may change outputs .*: act_layer"),
         ({"model_args": {"depth": "2"}}, "depth '2': expected a positive number"),
@@ -182,7 +184,7 @@ def test_configs_as_timm_publishes_them(tmp_path: pathlib.Path) -> None:
 )
 def test_configs_that_are_refused(config: dict, words: str, tmp_path: pathlib.Path) -> None:
     write_safetensors(tmp_path / timm.MAIN, theirs(TINY), hub.METADATA)
-    named = {} if "x" in config else {"architecture": "vit_tiny_patch8_224"}
+    named = {"architecture": "vit_tiny_patch8_224"}
     hub.write_config(tmp_path / "config.json", {**named, **config})
     with pytest.raises(UserError, match=words) as raised:
         timm.load(tmp_path)
@@ -269,3 +271,33 @@ def test_folders_without_weights(tmp_path: pathlib.Path) -> None:
     write_safetensors(tmp_path / "x.safetensors", {"a": value("a", (3,))}, {})
     with pytest.raises(UserError, match=r"none of our networks: .* found a"):
         timm.load(tmp_path / "x.safetensors")
+
+
+def test_a_config_of_something_else_is_none(tmp_path: pathlib.Path) -> None:
+    expected = network(TINY, (32, 32))
+    write_safetensors(tmp_path / timm.MAIN, theirs(TINY), hub.METADATA)
+    write_safetensors(tmp_path / "x.safetensors", theirs(TINY), hub.METADATA)
+    (tmp_path / "config.json").write_text('{"name": "my web app"}')
+    assert differences(timm.load(tmp_path).network(), expected) == []
+    (tmp_path / "config.json").write_text("{")
+    assert differences(timm.load(tmp_path / "x.safetensors").network(), expected) == []
+
+
+def test_a_config_of_far_too_much_is_refused_at_once(tmp_path: pathlib.Path) -> None:
+    write_safetensors(tmp_path / timm.MAIN, theirs(TINY), hub.METADATA)
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(UserError, match=r"config\.json cannot be read .* longer than"):
+        timm.load(tmp_path)
+
+
+@pytest.mark.parametrize("facts", [5, [1], {"normalisation": 5}, {"steps": "x"}, {"config": 7}])
+def test_facts_that_are_none_are_left_out(
+    facts: object, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_safetensors(tmp_path / timm.MAIN, theirs(TINY), hub.METADATA)
+    config = {"architecture": "vit_tiny_patch8_224", "model_args": {"depth": 2, "img_size": 32}}
+    hub.write_config(tmp_path / "config.json", {**config, "dino_jax": {"facts": facts}})
+    found = timm.load(tmp_path)
+    assert found.facts == {"source": str(tmp_path / timm.MAIN)}
+    assert "facts that are not as we write them are left out" in caplog.text

@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError, from_dict, get
+from dino_jax.config.architectures import ARCHITECTURES, architecture_of
 from dino_jax.config.original import ORIGINAL_FLAGS
-from dino_jax.interop.hub import read_config
+from dino_jax.interop.hub import config_of
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.optimiser import in_order, read_optimiser, write_optimiser
-from dino_jax.interop.prefixes import Known, is_full, network_of, state_dict
+from dino_jax.interop.prefixes import is_full, network_of, state_dict
 from dino_jax.interop.pth import read_pth, write_pth
+from dino_jax.interop.record import OURS, Known, facts_of, known_of, whole
 from dino_jax.interop.strict import check_network, exact, listed
 
 MAIN = "checkpoint.pth"
 """What main_dino.py looks for in its `--output_dir`."""
-
-OURS = "dino_jax"
-"""The entry of a full checkpoint of ours that the original does not read: sizes, and facts."""
 
 _LINEAR = {"linear.weight", "linear.bias"}
 _UNTOLD = ("data_path", "output_dir", "saveckp_freq", "dist_url", "local_rank")
@@ -69,11 +68,8 @@ def weights_of(
 
 def _beside(path: pathlib.Path) -> Known:
     """What the card of an export of ours says, which a bare state dict has no place for."""
-    for name in (path.stem + ".config.json", *(["config.json"] if path.name == MAIN else [])):
-        ours = read_config(path.with_name(name)).get(OURS)
-        if isinstance(ours, dict) and "model" in ours:
-            return _told(ours, str(path.with_name(name)))
-    return Known()
+    ours = config_of(path, files=(), known=(OURS,)).get(OURS)
+    return known_of(ours, source=f"the card beside {path}") if isinstance(ours, dict) else Known()
 
 
 def load_linear(path: pathlib.Path) -> Arrays:
@@ -128,9 +124,10 @@ def save(
 def _full(tree: dict[str, Any], source: str, model: ModelConfig | None, optimiser: bool) -> Weights:
     ours, arguments = tree.get(OURS), tree.get("args")
     if isinstance(ours, dict):
-        known = _told(ours, source)
+        known = known_of(ours, source=source)
     else:
-        known = Known(facts={"arguments": arguments} if isinstance(arguments, dict) else {})
+        told = {"arguments": arguments} if isinstance(arguments, dict) else None
+        known = Known(facts=facts_of(told, source=source))
     known = known._replace(model=model or known.model)
     networks = {
         name: network_of(tree[name], f"{source} ({name})", known)
@@ -148,25 +145,10 @@ def _full(tree: dict[str, Any], source: str, model: ModelConfig | None, optimise
     return Weights(
         networks=networks,
         centre=None if centre is None else exact("dino_loss.center", centre, source),
-        epoch=epoch if isinstance(epoch, int) else None,
+        epoch=whole(epoch),
         optimiser=_optimiser(tree, networks, source) if optimiser else None,
         facts={"source": source, **known.facts},
     )
-
-
-def _told(ours: dict[str, Any], source: str) -> Known:
-    """What an export of ours says of its networks, in its own entry or in the card."""
-    try:
-        head = ours.get("head")
-        height, width = map(int, ours["size"])
-        return Known(
-            model=from_dict({"model": ours["model"]}).model,
-            head=None if head is None else from_dict({"head": head}).head,
-            size=(height, width),
-            facts=dict(ours.get("facts") or {}),
-        )
-    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{source}: its entry {OURS} is not as we write it ({error})") from error
 
 
 def _optimiser(tree: dict[str, Any], networks: Mapping[str, Network], source: str) -> Any:
@@ -191,6 +173,16 @@ def _bare_tree(network: Network, name: str) -> dict[str, np.ndarray]:
         for key in in_order(held)
         if key.startswith("backbone.")
     }
+    found = architecture_of(network.model)
+    if found.heads != ARCHITECTURES[network.model.arch].heads or (
+        found.family == "vit" and network.size[0] != network.size[1]
+    ):
+        logging.getLogger("dino_jax").warning(
+            "a bare file does not say that this network has %d heads and images of %dx%d: keep the "
+            "config.json that lies beside it, and tell who builds it otherwise",
+            found.heads,
+            *network.size,
+        )
     module = "fc" if network.model.arch.startswith("resnet") else "head"
     return bare | {f"{module}.{key}": network.classifier[key] for key in network.classifier}
 

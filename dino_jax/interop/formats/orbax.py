@@ -1,6 +1,7 @@
 """Checkpoints of ours as one more format: networks, centre and optimiser of a run, or of a file."""
 
 import json
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +10,12 @@ import jax
 import numpy as np
 
 from dino_jax.config import Config, UserError, from_dict, load_record, to_dict
+from dino_jax.interop import hub
 from dino_jax.interop.checkpoint import read_tree, write_tree
 from dino_jax.interop.infer import configs_of, network_from
 from dino_jax.interop.network import MOMENTS, Arrays, Network, Optimiser, Weights
-from dino_jax.interop.strict import check_network
+from dino_jax.interop.record import facts_of, pair, printable, whole
+from dino_jax.interop.strict import check_network, narrow
 
 MAIN = "checkpoints"
 
@@ -40,6 +43,7 @@ def load(path: pathlib.Path, *, optimiser: bool = False) -> Weights:
             "tensors by interop.checkpoint.load_network"
         )
     config = from_dict(beside["config"])
+    size = beside.get("size") or config.crops.global_size
     tree = jax.tree.map(np.asarray, tree)
     networks = {
         name: network_from(
@@ -47,13 +51,14 @@ def load(path: pathlib.Path, *, optimiser: bool = False) -> Weights:
             source=f"the {name} of {path}",
             model=config.model,
             head=config.head if any(key.startswith("head.") for key in tree[name]) else None,
-            size=tuple(beside.get("size") or (config.crops.global_size,) * 2),
+            size=pair(size, name="size", source=path),
             classifier=tree.get("classifier"),
         )
         for name in NETWORKS
         if name in tree
     }
-    facts = {"source": str(path), **(beside.get("facts") or _facts(path, config, tree))}
+    facts = facts_of(beside.get("facts"), source=str(path)) or _facts(path, config, tree)
+    facts = {"source": str(path), **facts}
     return Weights(
         networks,
         centre=tree.get("target_state"),
@@ -76,22 +81,22 @@ def save(
     network. Sizes are interpolated at use, so `size` is refused.
 
     Raises:
-        UserError: no such network, a size, or tensors that do not match the network.
+        UserError: no such network, a size, a path that is not in UTF-8, or tensors that do not
+            match the network.
     """
     if size is not None:
         raise UserError("--size: a checkpoint of ours takes images of any size; leave it away")
+    if str(folder) != printable(str(folder)):
+        raise UserError(f"{folder}: a checkpoint's path has to be in UTF-8; name another")
     chosen = weights.networks if network == "teacher" else {"teacher": weights.network(network)}
     main = weights.network(network)
-    tree: dict[str, Any] = {"step": np.asarray(weights.facts.get("steps", 0), np.int32)}
+    tree: dict[str, Any] = {"step": np.asarray(whole(weights.facts.get("steps")) or 0, np.int32)}
     for name, one in chosen.items():
         check_network(one, source=name)
         tree[name] = one.params
         if one.classifier:
             tree["classifier"] = dict(one.classifier)
-        tree[f"{name}_stats"] = {
-            key: value.astype(np.int32) if value.ndim == 0 else value
-            for key, value in one.stats.items()
-        }
+        tree[f"{name}_stats"] = narrow(one.stats)
     if weights.centre is not None and network == "teacher":
         tree["target_state"] = weights.centre
     if weights.optimiser is not None and network == "teacher":
@@ -100,7 +105,7 @@ def save(
         folder / MAIN,
         tree,
         step=int(tree["step"]),
-        config=to_dict(_config(weights, main)),
+        config=to_dict(hub.normalised(_config(weights, main), weights)),
         size=list(main.size),
         epoch=weights.epoch,
         facts=json.loads(json.dumps(dict(weights.facts), default=str)),
@@ -121,8 +126,8 @@ def _config(weights: Weights, network: Network) -> Config:
 def _epoch(beside: Mapping[str, Any], config: Config, facts: Mapping[str, Any]) -> int | None:
     """Completed epochs of the images; of the schedule where their number is not known."""
     if "facts" in beside:  # written by `save`
-        return beside.get("epoch")
-    if "images" in facts:
+        return whole(beside.get("epoch"))
+    if facts.get("images"):
         return facts["steps"] * config.batch_size // facts["images"]
     return int(facts["steps"] * config.epochs / config.steps) if config.steps else None
 
@@ -131,27 +136,24 @@ def _facts(path: pathlib.Path, config: Config, tree: Mapping[str, Any]) -> dict[
     """What the folder of a run says of it, as far as it is one."""
     facts: dict[str, Any] = {"config": to_dict(config), "steps": int(tree.get("step", 0))}
     for folder in (path, path.parent, path.parent.parent):
-        if not (folder / "config.json").is_file():
+        if not {"requested", "resolved"} <= hub.read_beside(folder / hub.CONFIG).keys():
+            continue  # of something else
+        try:
+            record = load_record(folder)
+        except UserError as error:
+            logging.getLogger("dino_jax").info("%s: it is not used", error)
             continue
-        record = load_record(folder)
         if record is not None:
             facts["images"] = record.examples
-        scores = {
-            name: value
-            for name, value in _summary(folder / "summary.json", facts["steps"]).items()
-            if name.endswith(SCORES) and isinstance(value, int | float)
-        }
-        return facts | ({"scores": scores} if scores else {})
-    return facts
-
-
-def _summary(path: pathlib.Path, step: int) -> dict[str, Any]:
-    """The figures that a run ended with, none where they are of another step or unreadable."""
-    try:
-        figures = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return figures if isinstance(figures, dict) and figures.get("step") == step else {}
+        figures = hub.read_beside(folder / "summary.json")
+        if figures.get("step") == facts["steps"]:  # those that the run ended with
+            facts["scores"] = {
+                name: figures[name]
+                for name in figures
+                if name.endswith(SCORES) and isinstance(figures[name], int | float)
+            }
+        break
+    return facts_of(facts, source=str(path))
 
 
 def _optimiser(name: str, slots: Mapping[str, Arrays]) -> Optimiser:

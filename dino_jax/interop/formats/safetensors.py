@@ -6,6 +6,7 @@ The only importer of the `safetensors` package.
 import dataclasses
 import json
 import pathlib
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,18 +15,20 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dino_jax.config import HeadConfig, ModelConfig, UserError, from_dict
+from dino_jax.config import UserError
 from dino_jax.interop.infer import network_from
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.positions import at_size
+from dino_jax.interop.record import OURS, Known, known_of
 from dino_jax.interop.strict import check_network
 
 MAIN = "model.safetensors"
 
-OURS = "dino_jax"
-"""The key of the metadata that holds, as JSON, all that is no tensor. It is the only one: the
-library writes several in no fixed order, and the file would not be the same twice."""
 FORMAT_VERSION = 1
+"""Of what lies, as JSON, under the only key of the metadata (`record.OURS`): all that is no tensor.
+The library writes several keys in no fixed order, and the file would not be the same twice."""
+LONGEST = 100_000_000
+"""Bytes of a header, as the library has it."""
 CLASSIFIER = "classifier."
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """Raised of JSON that is no header, or of a type that numpy has not."""
@@ -47,15 +50,16 @@ def load(path: pathlib.Path) -> Weights:
         for name in list(tensors)
         if name.startswith(CLASSIFIER)
     }
-    model, head, size = _known(told, path)
     network = network_from(
-        tensors, source=str(path), model=model, head=head, size=size, classifier=classifier
+        tensors,
+        source=str(path),
+        model=told.model,
+        head=told.head,
+        size=told.size,
+        classifier=classifier,
     )
-    return Weights(
-        {"teacher": network},
-        epoch=told.get("epoch"),
-        facts={"source": str(path), **told.get("facts", {})},
-    )
+    facts = {"source": str(path), **told.facts}
+    return Weights({"teacher": network}, epoch=told.epoch, facts=facts)
 
 
 def save(
@@ -103,17 +107,14 @@ def read_safetensors(path: pathlib.Path) -> tuple[Arrays, dict[str, str]]:
     Raises:
         UserError: no such file, or a damaged one.
     """
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
+    read_header(path)
     try:
-        _check_header(path)
         with safe_open(path, "np") as file:
             metadata = dict(file.metadata() or {})
             # `keys` is a method of what is no mapping
             return {name: file.get_tensor(name) for name in list(file.keys())}, metadata
     except (SafetensorError, OSError, *_MALFORMED) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"{path} cannot be read as safetensors: {reason[:200]}") from error
+        raise _damaged(path, error) from error
 
 
 def write_safetensors(
@@ -121,16 +122,38 @@ def write_safetensors(
 ) -> None:
     """Write a file; the library would write other numbers for what is not contiguous."""
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # as the umask says; the library's is the owner's
     save_file(contiguous, path, metadata=dict(metadata))
+    path.chmod(mode)
 
 
-def _check_header(path: pathlib.Path) -> None:
-    """Refuse a name that occurs twice: the library takes the last, other readers the first."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(path.stat().st_size, 100_000_000):
-            raise ValueError("its header is longer than the file")
-        json.loads(file.read(length), object_pairs_hook=_unique)
+def read_header(path: pathlib.Path) -> dict[str, Any]:
+    """The header of a file: its tensors by name, and `__metadata__`.
+
+    A name that occurs twice is refused: the library takes the last, other readers the first.
+
+    Raises:
+        UserError: no such file, or a damaged one.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(path.stat().st_size, LONGEST):
+                raise ValueError("its header is longer than the file, or than any")
+            header = json.loads(file.read(length), object_pairs_hook=_unique)
+        if not isinstance(header, dict):
+            raise TypeError("its header is no object")
+        return header
+    except (OSError, *_MALFORMED) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> UserError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return UserError(f"{path} cannot be read as safetensors: {reason[:200]}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,32 +163,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _known(
-    told: Mapping[str, Any], path: pathlib.Path
-) -> tuple[ModelConfig | None, HeadConfig | None, tuple[int, int] | None]:
-    """Model, head and size as `described` gives them, None where they are not told."""
-    if not told:
-        return None, None, None
-    try:
-        model = from_dict({"model": told["model"]}).model
-        head = told["head"] and from_dict({"head": told["head"]}).head
-        height, width = map(int, told["size"])
-    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its metadata {OURS!r} are not as we write them") from error
-    return model, head, (height, width)
-
-
-def _told(metadata: Mapping[str, str], path: pathlib.Path) -> dict[str, Any]:
+def _told(metadata: Mapping[str, str], path: pathlib.Path) -> Known:
     """What our metadata say, nothing where there are none."""
+    if OURS not in metadata:
+        return Known()
     try:
-        told = json.loads(metadata.get(OURS, "{}"))
-    except ValueError as error:
+        told = json.loads(metadata[OURS])
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: its metadata {OURS!r} are no JSON") from error
     if not isinstance(told, dict):
         raise UserError(f"{path}: its metadata {OURS!r} are not as we write them")
     version = told.get("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path} is of format {version}: this version of dino_jax reads {FORMAT_VERSION}"
+            f"{path} is of format {str(version)[:40]}: this version of dino_jax reads "
+            f"{FORMAT_VERSION}"
         )
-    return told
+    return known_of(told, source=str(path))

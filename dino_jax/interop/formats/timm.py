@@ -15,6 +15,7 @@ from dino_jax.interop.infer import family_of, network_from
 from dino_jax.interop.names import TABLES, called, inward, outward
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.positions import at_size
+from dino_jax.interop.record import pair
 from dino_jax.interop.strict import check_network, listed
 from dino_jax.models.naming import BACKBONE, prefixed, under
 
@@ -38,13 +39,15 @@ CROP = 224 / 256
 """Of the side that an image is resized to: how the evaluations here prepare images."""
 
 
-def load(path: pathlib.Path) -> Weights:
+def load(path: pathlib.Path, *, tensors: Arrays | None = None) -> Weights:
     """Read a folder or a file of timm's weights; a `config.json` beside a file is read too.
+
+    `tensors` are those of a file that has been read already.
 
     Raises:
         UserError: what cannot be read, another architecture, or tensors that do not match.
     """
-    held = hub.read_held(path, FILES)
+    held = hub.read_held(path, FILES, tensors)
     source = str(held.file)
     told = _told(held.config, source)
     family = architecture_of(told).family if told else family_of(held.tensors)
@@ -99,9 +102,7 @@ def _apart(tensors: Arrays, prefix: str) -> tuple[Arrays, Arrays]:
 def _config(weights: Weights, network: Network, size: tuple[int, int]) -> dict[str, Any]:
     model, found = network.model, architecture_of(network.model)
     mean, std = hub.normalisation(weights)
-    name, arguments = _named(model)
-    if found.family == "vit" and size != (224, 224):
-        arguments["img_size"] = list(size)
+    name, arguments = built_by(model, size)
     classes = len(network.classifier["bias"]) if network.classifier else 0
     return {
         "architecture": name,
@@ -125,6 +126,14 @@ def _config(weights: Weights, network: Network, size: tuple[int, int]) -> dict[s
             "classifier": CLASSIFIER[found.family],
         },
     }
+
+
+def built_by(model: ModelConfig, size: tuple[int, int]) -> tuple[str, dict[str, Any]]:
+    """What `timm.create_model` builds this network of, for images of `size`: a name, arguments."""
+    name, arguments = _named(model)
+    if architecture_of(model).family == "vit" and size != (224, 224):
+        arguments["img_size"] = list(size)
+    return name, arguments
 
 
 def _named(model: ModelConfig) -> tuple[str, dict[str, Any]]:
@@ -156,22 +165,34 @@ def _told(config: Mapping[str, Any], source: str) -> ModelConfig | None:
     """The network that a `config.json` names, None where there is none."""
     if not config:
         return None
+    model = named_by(config)
+    if model is None:
+        named = str(config.get("architecture", "")).split(".")[0]
+        raise UserError(
+            f"{source}: config.json names the architecture {named[:80]!r}, expected vit_ or deit_ "
+            "tiny, small or base, resnet50, xcit_small_12 or xcit_medium_24"
+        )
+    return _with_arguments(model, config.get("model_args") or {}, source)
+
+
+def named_by(config: Mapping[str, Any]) -> ModelConfig | None:
+    """The network of the architecture that a `config.json` names; None: none of ours."""
     named = str(config.get("architecture", "")).split(".")[0]
-    patterns = {
-        r"(?:vit|deit)_(tiny|small|base)_patch(\d+)_\d+(?:_in21k)?": "vit_",
-        r"xcit_(small_12|medium_24)_p(8|16)_\d+(?:_dist)?": "xcit_",
-        r"(resnet50)()": "",
-    }
-    for pattern, family in patterns.items():
+    for pattern, family in _NAMES.items():
         match = re.fullmatch(pattern, named)
         if match:
             model = ModelConfig(arch=family + match[1])
             model.patch_size = int(match[2] or model.patch_size)
-            return _with_arguments(model, config.get("model_args") or {}, source)
-    raise UserError(
-        f"{source}: config.json names the architecture {named!r}, expected vit_ or deit_ tiny, "
-        "small or base, resnet50, xcit_small_12 or xcit_medium_24"
-    )
+            return model
+    return None
+
+
+_NAMES = {
+    r"(?:vit|deit)_(tiny|small|base)_patch([1-9]\d?)_\d+(?:_in21k)?": "vit_",
+    r"xcit_(small_12|medium_24)_p(8|16)_\d+(?:_dist)?": "xcit_",
+    r"(resnet50)()": "",
+}
+"""timm's names, and how ours begins."""
 
 
 def _with_arguments(model: ModelConfig, arguments: Any, source: str) -> ModelConfig:
@@ -191,7 +212,8 @@ def _with_arguments(model: ModelConfig, arguments: Any, source: str) -> ModelCon
         if theirs in arguments:
             value = arguments[theirs]
             if not isinstance(value, int) or value < 1:
-                raise UserError(f"{wrong}{theirs} {value!r}: expected a positive number")
+                said = repr(value)[:80]
+                raise UserError(f"{wrong}{theirs} {said}: expected a positive number")
             setattr(model, ours, value)
     return model
 
@@ -200,9 +222,13 @@ def _size(config: Mapping[str, Any], source: str) -> tuple[int, int] | None:
     """The images whose positions the table holds, None where that is not told."""
     arguments = config.get("model_args") or {}
     if arguments.get("img_size") is not None:
-        return hub.pair(arguments["img_size"], name="img_size", source=source)
+        return pair(arguments["img_size"], name="img_size", source=source)
     about = config.get("pretrained_cfg", config)
     size = about.get("input_size") if isinstance(about, dict) else None
     if size is None:
         return None
-    return hub.pair(list(size)[1:], name="input_size[1:]", source=source)
+    if not isinstance(size, list) or len(size) != 3:
+        raise UserError(
+            f"{source}: input_size is {str(size)[:80]}, expected channels, height and width"
+        )
+    return pair(size[1:], name="input_size[1:]", source=source)

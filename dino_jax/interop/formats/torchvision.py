@@ -26,15 +26,18 @@ CLASSIFIER = "fc."
 TABLE = TABLES["torchvision", "resnet"]
 
 
-def load(path: pathlib.Path) -> Weights:
+def load(path: pathlib.Path, *, tensors: Arrays | None = None) -> Weights:
     """Read the state dict of a ResNet-50, with its classifier `fc` or without.
+
+    `tensors` are those of a file that has been read already.
 
     Raises:
         UserError: what cannot be read, another network, or tensors that do not match.
     """
     path = path / MAIN if path.is_dir() else path
     source = str(path)
-    tensors = state_dict(read_pth(path), source=source)
+    if tensors is None:
+        tensors = state_dict(read_pth(path), source=source)
     if family_of(tensors) != "resnet":
         raise UserError(f"{source} holds no ResNet-50, found {listed(tensors)}")
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(CLASSIFIER)}

@@ -15,6 +15,7 @@ from dino_jax.interop.infer import network_from
 from dino_jax.interop.names import TABLES, called, inward, outward
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.positions import at_size
+from dino_jax.interop.record import pair
 from dino_jax.interop.strict import check_network
 from dino_jax.models.naming import BACKBONE, prefixed, under
 
@@ -34,15 +35,16 @@ FIXED = {"hidden_act": "gelu", "qkv_bias": True}
 BICUBIC = 3
 
 
-def load(path: pathlib.Path) -> Weights:
+def load(path: pathlib.Path, *, tensors: Arrays | None = None) -> Weights:
     """Read a folder of `ViTModel` or `ViTForImageClassification`, or its file of tensors.
 
-    The names of both generations are read, with `vit.` before them or without.
+    The names of both generations are read, with `vit.` before them or without. `tensors` are
+    those of a file that has been read already.
 
     Raises:
         UserError: what cannot be read, another model, or tensors that do not match.
     """
-    held = hub.read_held(path, FILES)
+    held = hub.read_held(path, FILES, tensors)
     source = str(held.file)
     model, size = _told(held.config, source)
     backbone, classifier = _apart(held.tensors, source)
@@ -57,7 +59,8 @@ def load(path: pathlib.Path) -> Weights:
         classifier=classifier,
         called=lambda name: called(table, name),
     )
-    processor = hub.read_config(held.file.parent / PROCESSOR)
+    read = hub.read_config if held.file.name in FILES else hub.read_beside
+    processor = read(held.file.parent / PROCESSOR)
     said = processor.get("image_mean"), processor.get("image_std")
     return Weights({"teacher": network}, facts=hub.with_normalisation(held.facts, *said))
 
@@ -175,8 +178,8 @@ def _told(
             epsilon,
             EPSILON,
         )
-    size = hub.pair(config.get("image_size", 224), name="image_size", source=source)
-    patch = hub.pair(config.get("patch_size", 16), name="patch_size", source=source)
+    size = pair(config.get("image_size", 224), name="image_size", source=source)
+    patch = pair(config.get("patch_size", 16), name="patch_size", source=source)
     if patch[0] != patch[1]:
         raise UserError(f"{source}: config.json says patches of {patch}, which are not square")
     width, depth, heads, channels = (
