@@ -10,6 +10,7 @@ import pathlib
 from typing import NamedTuple
 
 from dino_jax.config import UserError
+from dino_jax.interop.pth import read_pth
 
 CACHE = "DINO_JAX_CACHE"
 
@@ -39,8 +40,14 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(user)) / "dino_jax"
 
 
-def check(path: pathlib.Path, remote: Remote) -> None:
-    """Check a file of the cache against what is published, and against its first use."""
+def check(path: pathlib.Path, remote: Remote, *, known_whole: bool = False) -> None:
+    """Check a file of the cache against what is published, and against its first use.
+
+    At its first use it is read through, unless it is `known_whole`; what cannot be is not noted.
+
+    Raises:
+        UserError: it is not what it has to be.
+    """
     check_contents(path, remote)
     digest = sha256(path)
     check_published(digest, remote)
@@ -53,6 +60,8 @@ def check(path: pathlib.Path, remote: Remote) -> None:
                 f"{''.join(noted)[:12]}…): remove it and {record.name}, and it is fetched anew"
             )
         return
+    if not known_whole:
+        check_whole(path, remote)
     _note(record, f"{digest}  {path.name}\n")
     if not remote.sha256:
         log.info(
@@ -67,7 +76,7 @@ def check(path: pathlib.Path, remote: Remote) -> None:
 
 
 def check_contents(path: pathlib.Path, remote: Remote) -> None:
-    """Refuse what is no `.pth` at a glance; its reader checks every byte."""
+    """Refuse what is no `.pth` at a glance."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(512)
@@ -79,6 +88,16 @@ def check_contents(path: pathlib.Path, remote: Remote) -> None:
     if (zipped and b"PK\x05\x06" not in end) or not (zipped or start.startswith(b"\x80")):
         what = "is cut short" if zipped or not size else "is no .pth file"
         raise UserError(f"{remote.name} {what} ({size} bytes at {path}): {_again(remote)}")
+
+
+def check_whole(path: pathlib.Path, remote: Remote) -> None:
+    """Refuse what does not read as a `.pth`, all of it; only a zip has a checksum of its bytes."""
+    try:
+        read_pth(path)
+    except UserError as error:
+        raise UserError(
+            f"{remote.name} does not read as a .pth file ({error}): {_again(remote)}"
+        ) from error
 
 
 def check_published(digest: str, remote: Remote) -> None:

@@ -29,6 +29,7 @@ from dino_jax.interop.cached import (
     check,
     check_contents,
     check_published,
+    check_whole,
     page,
     sha256,
 )
@@ -39,6 +40,8 @@ except ImportError:  # not on Windows, where two downloads at once are not told 
     fcntl = None  # type: ignore[assignment]
 
 OFFLINE = "DINO_JAX_OFFLINE"
+MOST = 8_000_000_000
+"""Bytes of a file at most; the largest that is published has 1.4 GB."""
 _CHUNK = 1 << 20
 _LATER = (408, 429, 500, 502, 503, 504)
 """Answers of a server that may well be another a moment later."""
@@ -66,7 +69,7 @@ def fetch(remote: Remote, *, offline: bool = False, patience: Patience = PATIENT
     Raises:
         UserError: it cannot be had, or is not what it was or has to be.
     """
-    path = cache_folder() / remote.name
+    path, fresh = cache_folder() / remote.name, False
     offline = offline or os.environ.get(OFFLINE, "") not in ("", "0")
     with _in_one_line(path, remote):
         if not path.is_file():
@@ -76,7 +79,8 @@ def fetch(remote: Remote, *, offline: bool = False, patience: Patience = PATIENT
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             _download(remote, path, patience)
-        check(path, remote)
+            fresh = True
+        check(path, remote, known_whole=fresh)
     return path
 
 
@@ -139,6 +143,7 @@ def _download(remote: Remote, path: pathlib.Path, patience: Patience) -> None:
             check_contents(part, remote)
             if remote.sha256:
                 check_published(sha256(part), remote)
+            check_whole(part, remote)
         except UserError:
             part.unlink()
             _tag(part).unlink(missing_ok=True)
@@ -224,18 +229,36 @@ def _receive(remote: Remote, part: pathlib.Path, file: IO[bytes], timeout: float
         raise ConnectionResetError("the server does not know the part held") from error
     with response:
         _refuse_apage(response, remote)
-        resumed = response.status == 206 and _starts_at(response, held)
-        if response.status == 206 and not resumed:
+        if response.status == 206 and not (tag and _starts_at(response, held)):
             _tag(part).unlink(missing_ok=True)
-            raise ConnectionResetError("the server sent another part than asked for")
-        if not resumed:
+            raise ConnectionResetError("the server sent a part that was not asked for")
+        if response.status != 206:
             file.truncate(0)
             held = file.seek(0)
             _tag(part).write_text(_validator(response))
-        length = response.headers.get("Content-Length")
-        total = held + int(length) if length and length.isdigit() else None
+        total = _total(response, held)
         _check_space(part, held, total, remote)
-        _copy(response, file, held, total, remote)
+        try:
+            _refuse_more(total or 0, remote)
+            _copy(response, file, held, total, remote)
+        except UserError:
+            file.truncate(0)  # an empty part is removed
+            _tag(part).unlink(missing_ok=True)
+            raise
+
+
+def _total(response: Any, held: int) -> int | None:
+    """Bytes of the whole file, None where the server does not say."""
+    length = response.headers.get("Content-Length", "")
+    whole = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if response.status == 206 and whole.isdigit():
+        return int(whole)
+    return held + int(length) if length.isdigit() else None
+
+
+def _refuse_more(held: int, remote: Remote) -> None:
+    if held > MOST:
+        raise UserError(f"{remote.url} sends more than {MOST / 1e9:g} GB: none of ours does")
 
 
 def _starts_at(response: Any, held: int) -> bool:
@@ -269,6 +292,7 @@ def _copy(response: Any, file: IO[bytes], held: int, total: int | None, remote: 
         while chunk := response.read(_CHUNK):
             file.write(chunk)
             held += len(chunk)
+            _refuse_more(held, remote)
             bar.update(len(chunk))
     if total is not None and held < total:  # http.client takes an early end for the end
         raise ConnectionResetError(f"the connection ended after {held} of {total} bytes")

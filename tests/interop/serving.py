@@ -18,6 +18,14 @@ class Served(http.server.ThreadingHTTPServer):
     kind = "application/octet-stream"
     tag = '"first"'
     target = ""
+    shift: int | None = 0
+    """By how much a part begins elsewhere than asked for; None: it does not say where."""
+    most = 0
+    """Bytes of a part at most; 0: all the rest."""
+    unasked = False
+    """Whether it answers with a part when all was asked for."""
+    told = True
+    """Whether it says the length of an answer."""
     asked: list[dict[str, str]]
 
     @property
@@ -48,12 +56,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if first >= len(body):
                 self.send_error(416)
                 return
+            first += server.shift or 0
+            body = body[: first + server.most] if server.most else body
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+            if server.shift is not None:
+                where = f"bytes {first}-{len(body) - 1}/{len(server.content)}"
+                self.send_header("Content-Range", where)
+        elif server.unasked:
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)
         self.send_header("Content-Type", server.kind)
-        self.send_header("Content-Length", str(len(body) - first))
+        if server.told:
+            self.send_header("Content-Length", str(len(body) - first))
         if server.tag:
             self.send_header("ETag", server.tag)
         self.end_headers()

@@ -2,21 +2,24 @@
 
 import errno
 import hashlib
-import io
 import logging
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
+import tempfile
 import threading
-import zipfile
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from dino_jax.config import UserError
 from dino_jax.interop.cached import Remote, cache_folder
 from dino_jax.interop.download import Patience, fetch
+from dino_jax.interop.pth import read_pth, write_pth
+from dino_jax.interop.pth.legacy import MAGIC, PROTOCOL
 from tests.interop.serving import Served, serving
 
 IMPATIENT = Patience(timeout=5, attempts=3, pause=0.01)
@@ -24,11 +27,24 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def archive(size: int = 300_000) -> bytes:
-    """A zip of bytes that repeat nowhere, as a `.pth` is one."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as file:
-        file.writestr("archive/data.pkl", hashlib.shake_128(b"weights").digest(size))
-    return held.getvalue()
+    """A `.pth` of bytes that repeat nowhere."""
+    bare = np.frombuffer(hashlib.shake_128(b"weights").digest(size), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        write_pth(f"{folder}/archive.pth", {"weight": bare.copy()})
+        return pathlib.Path(folder, "archive.pth").read_bytes()
+
+
+def older(size: int = 5000) -> bytes:
+    """A `.pth` as torch before 1.6 wrote it: pickles, then the bytes of one storage."""
+    pickles = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {"little_endian": True})]
+    state = (
+        b"\x80\x02}X\x06\x00\x00\x00weightctorch._utils\n_rebuild_tensor_v2\n("
+        b"(X\x07\x00\x00\x00storagectorch\nByteStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+        b"J" + size.to_bytes(4, "little") + b"NtQK\x00J" + size.to_bytes(4, "little") + b"\x85"
+        b"K\x01\x85\x89ccollections\nOrderedDict\n)RtRs."
+    )
+    data = size.to_bytes(8, "little") + hashlib.shake_128(b"older").digest(size)
+    return b"".join([*pickles, state, pickle.dumps(["0"], 2), data])
 
 
 CONTENT = archive()
@@ -109,6 +125,73 @@ def test_what_cannot_be_resumed_begins_anew(server: Served, fault: str) -> None:
     assert path.read_bytes() == server.content
 
 
+@pytest.mark.parametrize("shift", [-1, 1, 1000, None])
+def test_a_part_from_another_place_is_not_put_behind_what_is_held(
+    server: Served, shift: int | None
+) -> None:
+    server.drops, server.shift = [70_000], shift
+    path = fetch(Remote(server.url), patience=IMPATIENT)
+    assert path.read_bytes() == CONTENT
+    assert [asked.get("range") for asked in server.asked] == [None, "bytes=70000-", None]
+
+
+def test_a_part_that_is_not_the_rest_is_gone_on_from(server: Served) -> None:
+    server.drops, server.most = [70_000], 50_000
+    path = fetch(Remote(server.url), patience=Patience(timeout=5, attempts=9, pause=0.01))
+    assert path.read_bytes() == CONTENT
+    assert server.asked[2]["range"] == "bytes=120000-"
+
+
+def test_a_part_that_was_not_asked_for_is_refused(server: Served, cache: pathlib.Path) -> None:
+    server.unasked = True
+    assert "sent a part" in refused(Remote(server.url))
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_more_than_any_published_file_is_refused(
+    server: Served, cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    monkeypatch.setattr("dino_jax.interop.download.MOST", len(CONTENT) - 1)
+    monkeypatch.setattr("dino_jax.interop.download._CHUNK", 1000)
+    server.told = told
+    assert "more than" in refused(Remote(server.url))
+    assert list(cache.iterdir()) == []
+    assert len(server.asked) == 1
+    monkeypatch.setattr("dino_jax.interop.download.MOST", len(CONTENT))
+    assert fetch(Remote(server.url), patience=IMPATIENT).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [CONTENT[:-30], CONTENT[:200_000], older()[:-30], older()[:90]],
+    ids=["zip", "half a zip", "older", "older, in its pickles"],
+)
+def test_what_is_cut_short_without_a_length_is_never_trusted(
+    server: Served, cache: pathlib.Path, content: bytes
+) -> None:
+    server.content, server.told = content, False
+    assert "again" in refused(Remote(server.url))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_file_of_before_torch_16_is_downloaded(server: Served) -> None:
+    server.content, server.told = older(), False
+    path = fetch(Remote(server.url), patience=IMPATIENT)
+    assert path.read_bytes() == server.content
+    assert read_pth(path)["weight"].tobytes() == server.content[-5000:]
+
+
+def test_a_changed_byte_is_seen_before_the_checksum_is_noted(
+    server: Served, cache: pathlib.Path
+) -> None:
+    changed = bytearray(CONTENT)
+    changed[100_000] ^= 1
+    server.content = bytes(changed)
+    assert "CRC-32" in refused(Remote(server.url))
+    assert list(cache.iterdir()) == []
+
+
 def test_a_part_longer_than_the_file_begins_anew(server: Served, cache: pathlib.Path) -> None:
     cache.mkdir()
     (cache / "weights.pth.part").write_bytes(CONTENT + b"more")
@@ -162,6 +245,8 @@ BY_HAND = {
     "cut": (CONTENT[:-30], "is cut short"),
     "empty": (b"", "is cut short"),
     "text": (b"version https://git-lfs", "is no .pth file"),
+    "cut, older": (older()[:-30], "does not read as a .pth file"),
+    "within": (CONTENT[:1000] + b"x" + CONTENT[1001:], "does not read as a .pth file"),
 }
 
 
@@ -171,6 +256,7 @@ def test_a_wrong_file_put_by_hand_is_refused(cache: pathlib.Path, what: str) -> 
     cache.mkdir()
     (cache / "weights.pth").write_bytes(content)
     assert line in refused(Remote("https://example.invalid/weights.pth"), offline=True)
+    assert [entry.name for entry in cache.iterdir()] == ["weights.pth"]  # kept, and not trusted
 
 
 def test_a_page_instead_of_weights(server: Served, cache: pathlib.Path) -> None:

@@ -218,7 +218,8 @@ def test_what_cannot_be_put_back_is_not_removed(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(tmp_path / "out")
-    rename, done = pathlib.Path.rename, []
+    rename = pathlib.Path.rename
+    done: list[pathlib.Path] = []
 
     def broken(path: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
         if done:
