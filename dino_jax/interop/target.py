@@ -175,23 +175,25 @@ def put(folder: pathlib.Path, target: pathlib.Path, *, main: str, overwrite: boo
     """
     check_target(target, single=bool(main), overwrite=overwrite)
     if not main:
-        _list_files(folder, {})
+        _list_files(folder, {}, {})
         _exchange([(folder, target)], folder.with_suffix(".old"))
         return
     places = {file.name: _side(target, file.name) for file in sorted(folder.iterdir())}
     del places[main]
     places[main] = target
-    _list_files(folder, {name: place.name for name, place in places.items()})
+    before = _written(_side(target, CONFIG))  # of a.pth, where this is a.safetensors
+    others = {n: size for n, size in before.items() if _is_as_written(target.parent / n, size)}
+    _list_files(folder, {name: place.name for name, place in places.items()}, others)
     moves = [(folder / name, place) for name, place in places.items()]
     _exchange(moves, folder.with_suffix(".old"))
 
 
-def _list_files(folder: pathlib.Path, places: Mapping[str, str]) -> None:
+def _list_files(folder: pathlib.Path, places: Mapping[str, str], others: Mapping[str, int]) -> None:
     """Note in the folder's `config.json` what is written, by the names it will have."""
     config = json.loads((folder / CONFIG).read_bytes())
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     names = {file: file.relative_to(folder).as_posix() for file in files}
-    config[MARK][FILES] = {
+    config[MARK][FILES] = dict(others) | {
         places.get(name, name): file.stat().st_size
         for file, name in names.items()
         if name != CONFIG

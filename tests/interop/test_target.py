@@ -14,7 +14,7 @@ from dino_jax.interop.target import beside, check_apart, check_target, put
 
 def export(target: pathlib.Path, text: str = "first", *, overwrite: bool = False) -> None:
     """What `convert` does, with files of text."""
-    single = target.suffix == ".pth"
+    single = target.suffix != ""
     check_target(target, single=single, overwrite=overwrite)
     with beside(target) as folder:
         (folder / "main.pth").write_text(text)
@@ -45,6 +45,17 @@ def test_an_export_is_written_over_by_another(tmp_path: pathlib.Path, name: str)
     with pytest.raises(UserError, match="--overwrite"):
         export(tmp_path / name)
     assert held(tmp_path) == found
+
+
+def test_two_files_of_one_name_are_both_known(tmp_path: pathlib.Path) -> None:
+    for text in ("first", "second"):
+        for suffix in (".pth", ".onnx"):
+            export(tmp_path / f"out{suffix}", text, overwrite=True)
+    (tmp_path / "out.pth").unlink()
+    export(tmp_path / "out.onnx", "third", overwrite=True)
+    (tmp_path / "out.pth").write_text("mine")
+    with pytest.raises(UserError, match="not written over"):
+        export(tmp_path / "out.pth", overwrite=True)
 
 
 def add(path: str) -> Callable[[pathlib.Path], None]:
