@@ -8,8 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from dino_jax.interop.pth import scalars, tensors
-from dino_jax.interop.pth.limits import FOREIGN, Budget, RefusedError, quoted
-from dino_jax.interop.pth.tensors import Storage, StorageClass, Storages, TorchDtype, extent
+from dino_jax.interop.pth.limits import FIELD_COST, FOREIGN, Budget, RefusedError, quoted
+from dino_jax.interop.pth.tensors import (
+    Storage,
+    StorageClass,
+    Storages,
+    TorchDtype,
+    extent,
+    extents,
+)
 
 
 class Ordered(dict[Any, Any]):
@@ -44,7 +51,7 @@ def _ordered(arguments: tuple[Any, ...]) -> Ordered:
 def _size(arguments: tuple[Any, ...]) -> tuple[int, ...]:
     if len(arguments) != 1 or type(arguments[0]) is not tuple:
         raise RefusedError("it describes a torch.Size in an unknown way", FOREIGN)
-    return tuple(extent(value, "a size") for value in arguments[0])
+    return extents(arguments[0], "a torch.Size")
 
 
 def _device(arguments: tuple[Any, ...]) -> str:
@@ -112,6 +119,8 @@ class Values:
         if type(function) is not Function or type(arguments) is not tuple:
             name = function.name if type(function) is Marker else quoted(function)
             raise RefusedError(f"its pickle calls {name}", FOREIGN)
+        # What is recalled from the memo again and again would be made again and again.
+        self._budget.spend(sum(2 * len(a) for a in arguments if type(a) in (str, bytes)))
         return function.apply(arguments)
 
     def make(self, kind: Any, arguments: Any) -> Any:
@@ -124,6 +133,7 @@ class Values:
     def build(self, target: Any, state: Any) -> None:
         """BUILD: sets what `target` is made with, never an attribute."""
         if type(target) is Namespace:
+            self._budget.spend(FIELD_COST * len(state) if type(state) is dict else 0)
             target.update(_fields(state))
         elif type(target) is Ordered:
             # PyTorch hangs the versions of its layers on a state dict.

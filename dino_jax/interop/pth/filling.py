@@ -27,54 +27,60 @@ class Arrays:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._made: dict[Tensor, np.ndarray] = {}
+        self._made: dict[str, tuple[Tensor, np.ndarray]] = {}
 
     def of(self, tensor: Tensor) -> np.ndarray:
         """The array of `tensor`, C-contiguous and writable; its values come with `fill`."""
-        if tensor not in self._made:
+        known = self._made.get(tensor.identity)
+        if known is None:
             self._budget.spend(tensor.nbytes)
-            self._made[tensor] = np.empty(tensor.size, tensor.dtype)
-        return self._made[tensor]
+            known = tensor, np.empty(tensor.size, tensor.dtype)
+            self._made[tensor.identity] = known
+        return known[1]
 
     def fill(self, source: Source, locate: Callable[[str], Place]) -> None:
         """Read every storage that is needed, once, into its arrays."""
-        views: dict[str, list[Tensor]] = {}
-        for tensor in self._made:
+        views: dict[str, list[tuple[Tensor, np.ndarray]]] = {}
+        for tensor, array in self._made.values():
             if tensor.nbytes:
-                views.setdefault(tensor.key, []).append(tensor)
+                views.setdefault(tensor.key, []).append((tensor, array))
         jobs = sorted((locate(key), key) for key in views)
-        whole: list[tuple[Place, list[Tensor]]] = []
-        parts: list[tuple[Place, list[Tensor]]] = []
+        whole: list[tuple[Place, np.ndarray]] = []
+        parts: list[tuple[Place, list[tuple[Tensor, np.ndarray]]]] = []
         for place, key in jobs:
-            first = views[key][0]
-            alone = len(views[key]) == 1 and first.contiguous and first.nbytes == place.size
-            (whole if alone else parts).append((place, views[key]))
+            first, array = views[key][0]
+            if len(views[key]) == 1 and first.contiguous and first.nbytes == place.size:
+                whole.append((place, array))
+            else:
+                parts.append((place, views[key]))
 
-        def read(job: tuple[Place, list[Tensor]]) -> None:
-            place, (tensor,) = job
-            source.fill(_bytes(self._made[tensor]), place.offset, place.crc)
+        def read(job: tuple[Place, np.ndarray]) -> None:
+            place, array = job
+            source.fill(_bytes(array), place.offset, place.crc)
 
         with ThreadPoolExecutor(THREADS) as pool:
             for _ in pool.map(read, whole):
                 pass
-        for place, tensors in parts:
-            self._fill_parts(source, place, tensors)
-        for tensor, array in self._made.items():
+        for place, targets in parts:
+            self._fill_parts(source, place, targets)
+        for tensor, array in self._made.values():
             if array.dtype == np.dtype("?") and array.size and array.view(np.uint8).max() > 1:
                 raise RefusedError(
                     f"the storage {quoted(tensor.key)} of booleans has others than 0, 1"
                 )
 
-    def _fill_parts(self, source: Source, place: Place, tensors: list[Tensor]) -> None:
+    def _fill_parts(
+        self, source: Source, place: Place, targets: list[tuple[Tensor, np.ndarray]]
+    ) -> None:
         self._budget.spend(place.size)
         held = np.empty(place.size, np.uint8)
         source.fill(held.data, place.offset, place.crc)
-        for tensor in tensors:
+        for tensor, array in targets:
             # Checked by `rebuild_tensor` to lie within the storage.
             unit = tensor.dtype.itemsize
             steps = tuple(step * unit for step in tensor.stride)
             view = np.ndarray(tensor.size, tensor.dtype, held, tensor.begin, steps)
-            self._made[tensor][...] = view
+            array[...] = view
         self._budget.spend(-place.size)
 
 

@@ -15,12 +15,21 @@ MAX_ENTRIES = 100_000
 MAX_AXES = 8
 MAX_EXTENT = 1 << 48
 """Of a size, a stride, an offset, a count of elements."""
+MAX_SCATTERED = 10_000
+"""Whole numbers as keys that do not count from 0 (old optimisers' are addresses): their hashes are
+themselves, so that they can be chosen to meet each other."""
+DENSE = 1024
+"""Keys and memo indices count from 0 where they stay below this and twice those there are."""
 MAX_KEY = (1 << 61) - 1
 """Whole numbers as keys stay below it: there each has a hash of its own."""
 SPARE = 32 << 20
 """Bytes a reading may take beyond twice the file: the objects of small files."""
 OPCODE_COST = 256
-"""Bytes charged for every opcode, more than any leaves behind on average."""
+"""Bytes charged for every opcode, more than it leaves behind, in the result too."""
+CONTAINER_COST = 512
+"""Bytes charged besides for a list, dict or tuple: it is made again for the result."""
+FIELD_COST = 256
+"""Bytes charged for every field that BUILD copies."""
 
 DAMAGED = "if it is damaged, download or copy it again; else save it again in PyTorch"
 FOREIGN = (

@@ -12,10 +12,13 @@ from typing import Any
 
 from dino_jax.interop.pth.allowed import Values
 from dino_jax.interop.pth.limits import (
+    CONTAINER_COST,
+    DENSE,
     FOREIGN,
     MAX_KEY,
     MAX_MARKS,
     MAX_NAME,
+    MAX_SCATTERED,
     MAX_STACK,
     MAX_STRING,
     OPCODE_COST,
@@ -39,6 +42,7 @@ class Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._scattered = 0
 
     def run(self) -> Any:
         """The one value of the pickle.
@@ -140,10 +144,16 @@ class Machine:
             raise RefusedError("its pickle takes more from the stack than was put there")
         items = self._stack[-count:]
         del self._stack[-count:]
-        self._stack.append(tuple(items))
+        self._hold(tuple(items))
+
+    def _hold(self, container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> None:
+        self._budget.spend(CONTAINER_COST)
+        self._push(container)
 
     def _put(self, index: int) -> None:
         value = self._pop()
+        if index > 2 * len(self._memo) + DENSE:
+            raise RefusedError(f"its pickle stores its value {index} before others", FOREIGN)
         self._memo[index] = value
         self._push(value)
 
@@ -168,6 +178,10 @@ class Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             if type(key) is not str and (type(key) is not int or abs(key) >= MAX_KEY):
                 raise RefusedError(f"its pickle uses {quoted(key)} as a key", FOREIGN)
+            if type(key) is int and not 0 <= key <= 2 * len(target) + DENSE:
+                self._scattered += 1
+            if self._scattered > MAX_SCATTERED:
+                raise RefusedError(f"it has over {MAX_SCATTERED} scattered numbers as keys")
             if key in target:
                 raise RefusedError(f"its pickle sets the key {quoted(str(key))} twice", FOREIGN)
             target[key] = value
@@ -210,12 +224,12 @@ Handler = Callable[[Machine], None]
 
 HANDLERS: dict[int, Handler] = {
     ord("("): Machine._mark,
-    ord("t"): lambda m: m._push(tuple(m._pop_to_mark())),
+    ord("t"): lambda m: m._hold(tuple(m._pop_to_mark())),
     0x85: lambda m: m._tuple(1),
     0x86: lambda m: m._tuple(2),
     0x87: lambda m: m._tuple(3),
-    ord("}"): lambda m: m._push({}),
-    ord("]"): lambda m: m._push([]),
+    ord("}"): lambda m: m._hold({}),
+    ord("]"): lambda m: m._hold([]),
     ord(")"): lambda m: m._push(()),
     ord("s"): lambda m: m._set([m._pop(), m._pop()][::-1]),
     ord("u"): lambda m: m._set(m._pop_to_mark()),

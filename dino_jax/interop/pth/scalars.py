@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dino_jax.interop.pth.limits import FOREIGN, MAX_AXES, Budget, RefusedError, quoted
-from dino_jax.interop.pth.tensors import extent
+from dino_jax.interop.pth.limits import FOREIGN, Budget, RefusedError, quoted
+from dino_jax.interop.pth.tensors import extents
 
 CODES = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 
@@ -66,9 +66,7 @@ def set_array(target: NumpyArray, state: Any, budget: Budget) -> None:
     _, shape, kind, fortran, data = state
     if type(shape) is not tuple or type(kind) is not NumpyDtype or type(fortran) is not bool:
         raise RefusedError("it describes a numpy array in an unknown way", FOREIGN)
-    if len(shape) > MAX_AXES:
-        raise RefusedError(f"a numpy array has {len(shape)} axes", FOREIGN)
-    shape = tuple(extent(value, "a numpy array's size") for value in shape)
+    shape = extents(shape, "a numpy array")
     budget.spend(2 * len(data) if type(data) in (bytes, str) else 0)
     target.array = array_of(data, kind.dtype, shape, "F" if fortran else "C")
 

@@ -78,15 +78,23 @@ class Storage:
     length: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A view of the storage `key`: `begin` in bytes, `size` and `stride` in elements."""
+    """A view of the storage `key`: `begin` in bytes, `size` and `stride` in elements.
+
+    The stride of an axis with fewer than two places is 0, as it is never stepped.
+    """
 
     key: str
     dtype: np.dtype
     begin: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+
+    @property
+    def identity(self) -> str:
+        """The same for the same view only. Text, as hashes of tuples of numbers can be chosen."""
+        return f"{self.begin} {self.dtype.name} {self.size} {self.stride} {self.key}"
 
     @property
     def nbytes(self) -> int:
@@ -97,8 +105,8 @@ class Tensor:
     def contiguous(self) -> bool:
         """Whether its elements lie in C order without gaps."""
         return all(
-            extent == 1 or step == expected
-            for extent, step, expected in zip(
+            count < 2 or step == expected
+            for count, step, expected in zip(
                 self.size, self.stride, c_strides(self.size), strict=True
             )
         )
@@ -129,10 +137,13 @@ class Storages:
             )
         if type(key) is not str or not 0 < len(key) <= MAX_NAME or type(location) is not str:
             raise RefusedError(f"it names a storage by {quoted(key)}", FOREIGN)
-        known = self.known.setdefault(key, (kind.dtype, extent(count, "a storage's length")))
-        if known != (kind.dtype, count):
+        dtype, length = self.known.setdefault(
+            key, (kind.dtype, extent(count, "a storage's length"))
+        )
+        # `==` would do for no two dtypes of the table, but None: to numpy that is float64.
+        if dtype is not kind.dtype or length != count:
             raise RefusedError(f"it describes the storage {quoted(key)} in two ways")
-        self._check_length(key, count * (kind.dtype.itemsize if kind.dtype else 1))
+        self._check_length(key, count * (1 if kind.dtype is None else kind.dtype.itemsize))
         start, length = self._part(identity[5:], count)
         return Storage(key, kind.dtype, start, length)
 
@@ -171,6 +182,17 @@ def extent(value: Any, what: str) -> int:
         shown = value if type(value) is int else quoted(value)
         raise RefusedError(f"it gives {what} as {shown}")
     return value
+
+
+def extents(size: tuple[Any, ...], what: str) -> tuple[int, ...]:
+    """`size` where it is one of an array: few axes, the places of those not empty below 2**48."""
+    if len(size) > MAX_AXES:
+        raise RefusedError(f"{what} has {len(size)} axes", RESAVE)
+    checked = tuple(extent(value, f"the size of {what}") for value in size)
+    # numpy multiplies them like this too, also where one is 0.
+    if math.prod(max(1, value) for value in checked) >= MAX_EXTENT:
+        raise RefusedError(f"{what} has the size {checked}")
+    return checked
 
 
 def c_strides(size: tuple[int, ...]) -> tuple[int, ...]:
@@ -226,19 +248,17 @@ def _view(arguments: tuple[Any, ...], dtype: np.dtype | None) -> Tensor:
     storage, offset, size, stride = arguments
     if type(storage) is not Storage:
         raise RefusedError(f"it describes a tensor without a storage, by {quoted(storage)}")
-    if storage.dtype is not None and dtype not in (None, storage.dtype):
+    if storage.dtype is not None and dtype is not None and dtype is not storage.dtype:
         raise RefusedError("a tensor has another dtype than its storage")
-    dtype = dtype or storage.dtype
+    dtype = storage.dtype if dtype is None else dtype
     if dtype is None:
         raise RefusedError("a tensor has no dtype")
     if type(size) is not tuple or type(stride) is not tuple or len(size) != len(stride):
         raise RefusedError(
             "it gives a tensor's size and stride in other ways than two equal tuples"
         )
-    if len(size) > MAX_AXES:
-        raise RefusedError(f"a tensor has {len(size)} axes", RESAVE)
+    size = extents(size, "a tensor")
     offset = extent(offset, "a tensor's offset")
-    size = tuple(extent(value, "a tensor's size") for value in size)
     stride = tuple(extent(value, "a tensor's stride") for value in stride)
     length, unit = storage.length, dtype.itemsize
     if storage.dtype is None:
@@ -248,5 +268,6 @@ def _view(arguments: tuple[Any, ...], dtype: np.dtype | None) -> Tensor:
         raise RefusedError("a tensor reaches over the end of its storage")
     if math.prod(size) > length:
         raise RefusedError("a tensor repeats its storage's elements", RESAVE)
-    start = storage.start * (storage.dtype.itemsize if storage.dtype else 1)
+    start = storage.start * (1 if storage.dtype is None else storage.dtype.itemsize)
+    stride = tuple(step if count > 1 else 0 for count, step in zip(size, stride, strict=True))
     return Tensor(storage.key, dtype, start + offset * unit, size, stride)

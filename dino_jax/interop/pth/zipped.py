@@ -56,6 +56,8 @@ def read_directory(source: Source, budget: Budget) -> dict[str, Place]:
             raise RefusedError(
                 f"its zip entries overlap or leave a gap before {quoted(entry.name)}"
             )
+        # As text a name may take four bytes for each of its own.
+        budget.spend(4 * len(entry.name))
         offset = _data(source, entry)
         free, described = offset + entry.size, bool(entry.flags & 8)
         name = _checked_name(entry.name)

@@ -195,7 +195,7 @@ ARGUMENTS = (
     (28, call(name("torch._utils", "_rebuild_parameter"), scalar(1)), "parameter"),
     (28, call(name("torch._utils", "_rebuild_parameter")), "parameter"),
     (28, call(name("torch", "Size"), scalar("abc")), "torch.Size"),
-    (28, call(name("torch", "Size"), numbers("a")), "a size"),
+    (28, call(name("torch", "Size"), numbers("a")), "the size"),
     (28, call(name("torch", "device"), scalar("x" * 1_000_000)), "torch.device"),
     (28, call(name("torch", "device"), scalar("cuda"), scalar(-1)), "a device"),
     (28, call(name("torch", "device"), scalar(0)), "torch.device"),

@@ -33,9 +33,21 @@ REFERENCES = (
 )
 KEYS = (0, None, "", "../../etc/passwd", "/etc/passwd", "..\\x", "0\0", "1", "0 ", "x" * 300)
 
+
+def _typed(dtype: str) -> bytes:
+    """A tensor of `dtype` in a storage of floats."""
+    rest = (scalar(0), numbers(6), numbers(1), scalar(False), ORDERED, name("torch", dtype))
+    return call(name("torch._utils", "_rebuild_tensor_v3"), storage(), *rest)
+
+
+def _empty(first: str, second: str) -> bytes:
+    """One storage, which has no elements, in two ways."""
+    return group(storage("9", 0, kind=first), storage("9", 0, kind=second))
+
+
 COUNTS = ((33, 2**31), (33, 2**63 - 1), (33, 7), (34, 5), (34, 0), (35, -1), (35, -(2**63)))
 VIEWS = (
-    (35, tensor((-1,)), "size as -1"),
+    (35, tensor((-1,)), "size of a tensor as -1"),
     (35, tensor((6,), (-1,)), "stride as -1"),
     (35, tensor(offset=-1), "offset as -1"),
     (36, tensor((7,)), "over the end"),
@@ -46,13 +58,20 @@ VIEWS = (
     (37, tensor((7,), (0,)), "repeats"),
     (38, tensor((2, 2), (2**62, 1)), "stride"),
     (38, tensor((2, 2), (2**47, 1)), "over the end"),
-    (38, tensor((2**47, 2**47), (0, 0)), "repeats"),
+    (38, tensor((2**47, 2**47), (0, 0)), "the size"),
+    (38, tensor((0, 2**47, 2**47), (0, 0, 0)), "the size"),
+    (38, tensor((2**47, 2, 0), (0, 0, 0)), "the size"),
+    (39, call(name("torch", "Size"), numbers(*[1] * 1000)), "axes"),
     (39, tensor((1,) * 10_000, (1,) * 10_000), "axes"),
     (39, tensor((1,) * 9, (1,) * 9), "axes"),
     (39, tensor((6,), (1, 1)), "size and stride"),
     (40, tensor(held=storage("1")), "lacks the storage"),
     (41, b"(" + tensor() + tensor(held=storage(kind="torch IntStorage")) + b"t", "two ways"),
     (41, b"(" + tensor() + tensor((3,), held=storage(count=3)) + b"t", "two ways"),
+    (41, _empty("torch.storage UntypedStorage", "torch DoubleStorage"), "two ways"),
+    (41, _empty("torch DoubleStorage", "torch.storage UntypedStorage"), "two ways"),
+    (41, _typed("float64"), "another dtype"),
+    (41, _typed("float16"), "another dtype"),
     (46, tensor(held=storage(count=24, kind="torch.storage UntypedStorage")), "no dtype"),
     (48, tensor((24,), held=storage(count=24, kind="torch BoolStorage")), "booleans"),
 )
@@ -96,10 +115,15 @@ def _numpy() -> Iterator[Case]:
     ):
         body = call(single, double + state + b"b", b"C\10" + b"\0" * 8)
         yield Case(50, "state", pth(body), "unknown way|little-endian")
-    for shape, count in (((2,), 8), ((1,), 9), ((2**47, 2**47), 8), ((-1,), 8), ((1,) * 9, 8)):
+    for shape, count in (
+        *(((2,), 8), ((1,), 9), ((-1,), 8), ((1,) * 9, 8)),
+        *(((2**47, 2**47), 8), ((0, 2**47, 2**47), 0), ((2**47, 2, 0), 0)),
+    ):
         data = b"C" + bytes([count]) + b"\0" * count
         state = group(scalar(1), numbers(*shape), double, scalar(False), data)
-        yield Case(51, f"shape-{count}", pth(made + state + b"b"), "bytes of a numpy|size as|axes")
+        yield Case(
+            51, f"shape-{count}", pth(made + state + b"b"), "bytes of a numpy|size of|the size|axes"
+        )
     for data in (b"C\4\0\0\0\0", b"C\0", b"N", b"]"):
         yield Case(52, "scalar", pth(call(single, double, data)), "bytes of a numpy")
     yield Case(52, "dtype", pth(call(single, scalar("f8"), b"C\10" + b"\0" * 8)), "numpy number")
@@ -178,7 +202,8 @@ def cases() -> Iterator[Case]:
     for number, count in COUNTS:
         yield Case(number, str(count), pth(tensor((1,), held=storage(count=count))), "storage")
     for number, body, said in VIEWS:
-        yield Case(number, "view", pth(body, {"0": VALUES[:-1] + b"\xff"}), said)
+        held = {"0": VALUES[:-1] + b"\xff", "9": b""}
+        yield Case(number, "view", pth(body, held), said)
     yield _copies()
     for order in (b"big", b"middle", b"", b"little\n", b"x" * 1_000_000):
         held = entries(pickle(b"N"))

@@ -63,7 +63,8 @@ def read(files: Iterable[tuple[str, bytes]], folder: pathlib.Path) -> dict[str, 
         except UserError as error:
             result, line = None, str(error)
             found["refused"] += 1
-            if "\n" in line or str(path) not in line:
+            # A cause is an error that the reader did not foresee: a mistake of its.
+            if "\n" in line or str(path) not in line or error.__cause__ is not None:
                 found["wrong"].append(f"{label}: {line}")
         except BaseException as error:  # what must not come out
             result = None
