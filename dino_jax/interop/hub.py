@@ -12,7 +12,7 @@ from dino_jax.interop.formats.safetensors import read_safetensors, write_safeten
 from dino_jax.interop.network import Arrays, Network, Weights
 from dino_jax.interop.prefixes import state_dict
 from dino_jax.interop.pth import read_pth
-from dino_jax.interop.record import NORMALISATION, OURS, facts_of, normalisation_of
+from dino_jax.interop.record import NORMALISATION, OURS, SIZES, facts_of, normalisation_of, sizes_of
 
 CONFIG = "config.json"
 MAIN = "model.safetensors"
@@ -32,6 +32,10 @@ class Held(NamedTuple):
     tensors: Arrays
     config: Mapping[str, Any]
     """Empty where there is no `config.json`."""
+    heads: int | None = None
+    """As an export of ours says in the file too; None where it is of another or has none."""
+    size: tuple[int, int] | None = None
+    """The same of the images."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -51,11 +55,13 @@ def read_held(path: pathlib.Path, files: Sequence[str], tensors: Arrays | None =
         UserError: nothing there, or what cannot be read.
     """
     file = _found(path, files) if path.is_dir() else path
+    metadata: Mapping[str, str] = {}
     if tensors is None and file.suffix == ".safetensors":
-        tensors, _ = read_safetensors(file)
+        tensors, metadata = read_safetensors(file)
     elif tensors is None:
         tensors = state_dict(read_pth(file), source=str(file))
-    return Held(file, tensors, config_of(file, files=files))
+    sizes = sizes_of(metadata, source=str(file))
+    return Held(file, tensors, config_of(file, files=files), *sizes)
 
 
 def config_of(
@@ -115,9 +121,13 @@ def write_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def write_held(folder: pathlib.Path, tensors: Arrays, config: Mapping[str, Any]) -> None:
-    """Write both files."""
-    write_safetensors(folder / MAIN, tensors, METADATA)
+def write_held(
+    folder: pathlib.Path, tensors: Arrays, config: Mapping[str, Any], network: Network
+) -> None:
+    """Write both files; the first says by itself what of the second its reader cannot miss."""
+    sizes = {"heads": architecture_of(network.model).heads, "size": list(network.size)}
+    told = {SIZES: json.dumps(sizes, sort_keys=True)} if sizes["heads"] else {}
+    write_safetensors(folder / MAIN, tensors, {**METADATA, **told})
     write_config(folder / CONFIG, config)
 
 

@@ -4,6 +4,7 @@ It lies in the metadata of a safetensors file, in a full checkpoint, in the card
 and beside a checkpoint; whoever passed the file on may have changed any of it.
 """
 
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +14,9 @@ from dino_jax.config import HeadConfig, ModelConfig, UserError, from_dict
 
 OURS = "dino_jax"
 """The key under which all that lies, wherever it does."""
+SIZES = f"{OURS}.sizes"
+"""The key of the metadata of a file of another library's under which lies, as JSON, what it keeps
+in its `config.json` alone, and no tensor says: the number of heads, and the image size."""
 NORMALISATION = "normalisation"
 """The fact that holds mean and standard deviation of weights that no run of ours made."""
 _WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -51,6 +55,22 @@ def known_of(told: Any, *, source: str) -> Known:
         raise UserError(
             f"{source}: its entry {OURS} is not as we write it ({reason[:200]})"
         ) from error
+
+
+def sizes_of(metadata: Mapping[str, str], *, source: str) -> tuple[int | None, Any]:
+    """Heads and image size that an export of ours says under `SIZES`, None where it does not.
+
+    Raises:
+        UserError: they are not as we write them.
+    """
+    if SIZES not in metadata:
+        return None, None
+    try:
+        told = json.loads(metadata[SIZES])
+        size = pair(told["size"], name="size", source=source)
+        return whole(told["heads"]) or None, size
+    except _WRONG as error:
+        raise UserError(f"{source}: its metadata {SIZES} are not as we write them") from error
 
 
 def facts_of(facts: Any, *, source: str) -> dict[str, Any]:

@@ -218,3 +218,18 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path: pathlib.Path) -> None:
     for load in (safetensors.load, lambda path: open_weights(str(path))):
         with pytest.raises(UserError, match="header is longer"):
             load(path)
+
+
+def test_metadata_are_in_one_order(tmp_path: pathlib.Path) -> None:
+    """Whatever they hold: the library writes them in another at every time."""
+    metadata = {"z": 'a "quoted" \\ line\n\x01\x7f', "é": "😀\u2028", "a": json.dumps({"b": "\t"})}
+    tensors = {"x": np.arange(3, dtype=np.float32), "w": np.ones((2, 2), np.float32)}
+    written = set()
+    for index in range(8):
+        write_safetensors(tmp_path / str(index), tensors, metadata)
+        written.add((tmp_path / str(index)).read_bytes())
+    assert len(written) == 1
+    found, back = read_safetensors(tmp_path / "0")
+    assert back == metadata
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(found[name], tensor)

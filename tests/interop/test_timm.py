@@ -109,7 +109,7 @@ def test_config(tmp_path: pathlib.Path) -> None:
         },
     }
     tensors, metadata = read_safetensors(tmp_path / timm.MAIN)
-    assert metadata == {"format": "pt"}
+    assert metadata == {"format": "pt", "dino_jax.sizes": '{"heads": 3, "size": [224, 224]}'}
     assert len(tensors) == 4 + 12 * 2 + 2 + 2  # without the projection head
 
 
@@ -301,3 +301,25 @@ def test_facts_that_are_none_are_left_out(
     found = timm.load(tmp_path)
     assert found.facts == {"source": str(tmp_path / timm.MAIN)}
     assert "facts that are not as we write them are left out" in caplog.text
+
+
+def test_an_export_without_its_config_is_what_it_was(tmp_path: pathlib.Path) -> None:
+    """No tensor says the heads and, where a count is a square, the sides."""
+    expected = network(dataclasses.replace(TINY, heads=6), (16, 64))
+    written = []
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).mkdir()
+        timm.save(weights(expected), tmp_path / name)
+        written.append((tmp_path / name / timm.MAIN).read_bytes())
+        (tmp_path / name / "config.json").unlink()
+    assert len(set(written)) == 1
+    assert differences(timm.load(tmp_path / "a").network(), expected) == []
+    for wrong in ("nonsense", "[]", '{"heads": 6}', '{"heads": 6, "size": [1, 1e400]}'):
+        metadata = {**hub.METADATA, "dino_jax.sizes": wrong}
+        write_safetensors(tmp_path / "x.safetensors", theirs(TINY), metadata)
+        with pytest.raises(UserError, match=r"metadata dino_jax\.sizes are not as we write"):
+            timm.load(tmp_path / "x.safetensors")
+    metadata = {**hub.METADATA, "dino_jax.sizes": '{"heads": 7, "size": [32, 32]}'}
+    write_safetensors(tmp_path / "x.safetensors", theirs(TINY), metadata)
+    with pytest.raises(UserError, match=r"not divisible by model\.heads 7"):
+        timm.load(tmp_path / "x.safetensors")

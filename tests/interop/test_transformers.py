@@ -74,7 +74,7 @@ def test_config_and_processor(tmp_path: pathlib.Path) -> None:
         "image_std": [0.2, 0.2, 0.1],
     }
     tensors, metadata = read_safetensors(tmp_path / transformers.MAIN)
-    assert metadata == {"format": "pt"}
+    assert metadata == {"format": "pt", "dino_jax.sizes": '{"heads": 3, "size": [24, 40]}'}
     assert len(tensors) == 4 + 16 * 2 + 2
 
 
@@ -113,7 +113,7 @@ def test_the_pooler_is_left_out_by_name(
     with caplog.at_level(logging.INFO, "dino_jax"):
         found = transformers.load(tmp_path / "a.safetensors")
     assert differences(found.network(), network(TINY, (32, 32))) == []
-    (line,) = [record.getMessage() for record in caplog.records]
+    (line,) = [text for text in caplog.messages if "left out" in text]
     assert line.endswith("pooler.dense.weight, pooler.dense.bias")
     other = {"pooler.dense.scale": np.zeros(192, np.float32)}
     write_safetensors(tmp_path / "a.safetensors", theirs() | other, hub.METADATA)
@@ -205,3 +205,18 @@ def test_nothing_is_written_of_what_does_not_match(tmp_path: pathlib.Path) -> No
         with pytest.raises(UserError, match=words):
             transformers.save(weights(broken), tmp_path)
     assert names_in(tmp_path) == []
+
+
+def test_an_export_without_its_config_is_what_it_was(tmp_path: pathlib.Path) -> None:
+    expected = network(dataclasses.replace(TINY, heads=6), (16, 64))
+    transformers.save(weights(expected), tmp_path)
+    (tmp_path / "config.json").unlink()
+    assert differences(transformers.load(tmp_path).network(), expected) == []
+
+
+def test_channels_beyond_the_tensors_are_refused_at_once(tmp_path: pathlib.Path) -> None:
+    transformers.save(weights(network(TINY, (32, 32))), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    hub.write_config(tmp_path / "config.json", {**config, "num_channels": 10**11})
+    with pytest.raises(UserError, match=r"far too few .* 100000000000 channels"):
+        transformers.load(tmp_path)

@@ -25,8 +25,7 @@ from dino_jax.interop.strict import check_network
 MAIN = "model.safetensors"
 
 FORMAT_VERSION = 1
-"""Of what lies, as JSON, under the only key of the metadata (`record.OURS`): all that is no tensor.
-The library writes several keys in no fixed order, and the file would not be the same twice."""
+"""Of what lies, as JSON, under the key `record.OURS` of the metadata: all that is no tensor."""
 LONGEST = 100_000_000
 """Bytes of a header, as the library has it."""
 CLASSIFIER = "classifier."
@@ -125,7 +124,22 @@ def write_safetensors(
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)  # as the umask says; the library's is the owner's
     save_file(contiguous, path, metadata=dict(metadata))
+    if len(metadata) > 1:
+        _sort_metadata(path)
     path.chmod(mode)
+
+
+def _sort_metadata(path: pathlib.Path) -> None:
+    """Write the keys in one order: the library's is not, and no file would be the same twice."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"{path}: its header is longer in another order")
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_header(path: pathlib.Path) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def load(path: pathlib.Path, *, tensors: Arrays | None = None) -> Weights:
         inward(table, backbone, source=source),
         source=source,
         model=told,
-        size=_size(held.config, source) if family == "vit" else None,
+        size=(_size(held.config, source) or held.size) if family == "vit" else None,
+        heads=held.heads if told is None and family == "vit" else None,
         classifier=classifier,
         called=lambda name: called(table, name),
     )
@@ -91,7 +92,7 @@ def save(
     held = prefixed(BACKBONE, under(BACKBONE, {**chosen.params, **chosen.stats}))
     tensors = outward(TABLES["timm", found.family], held, source=f"the {network}")
     tensors |= prefixed(CLASSIFIER[found.family] + ".", hub.classifier_of(chosen, "timm"))
-    hub.write_held(folder, tensors, _config(weights, chosen, size or chosen.size))
+    hub.write_held(folder, tensors, _config(weights, chosen, size or chosen.size), chosen)
 
 
 def _apart(tensors: Arrays, prefix: str) -> tuple[Arrays, Arrays]:

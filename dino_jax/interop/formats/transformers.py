@@ -55,7 +55,8 @@ def load(path: pathlib.Path, *, tensors: Arrays | None = None) -> Weights:
         inward(table, backbone, source=source),
         source=source,
         model=model,
-        size=size,
+        size=size or held.size,
+        heads=held.heads if model is None else None,
         classifier=classifier,
         called=lambda name: called(table, name),
     )
@@ -93,7 +94,7 @@ def save(
     classifier = hub.classifier_of(chosen, "transformers")
     if classifier:
         tensors = prefixed(PREFIX, tensors) | prefixed(CLASSIFIER, classifier)
-    hub.write_held(folder, tensors, _config(chosen))
+    hub.write_held(folder, tensors, _config(chosen), chosen)
     hub.write_config(folder / PROCESSOR, _processor(weights, chosen.size))
 
 
