@@ -347,3 +347,14 @@ def test_a_config_of_something_else_is_none(tmp_path: pathlib.Path, text: str) -
     write_pth(tmp_path / "checkpoint.pth", bare())
     (tmp_path / "config.json").write_text(text)
     assert dino.load(tmp_path).network().model.arch == "vit_tiny"
+
+
+def test_a_card_is_of_its_own_file(tmp_path: pathlib.Path) -> None:
+    write_pth(tmp_path / "checkpoint.pth", bare())
+    write_pth(tmp_path / "other.pth", bare())
+    card = {"dino_jax": {"model": {"arch": "vit_tiny", "heads": 6, "depth": 1}, "size": [64, 64]}}
+    (tmp_path / "config.json").write_text(json.dumps(card))
+    assert dino.load(tmp_path).network().model.heads == 6
+    assert dino.load(tmp_path / "other.pth").network().model.heads == 3
+    (tmp_path / "config.json").rename(tmp_path / "other.config.json")
+    assert dino.load(tmp_path / "other.pth").network().model.heads == 6

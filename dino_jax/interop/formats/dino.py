@@ -68,6 +68,8 @@ def weights_of(
 
 def _beside(path: pathlib.Path) -> Known:
     """What the card of an export of ours says, which a bare state dict has no place for."""
+    if path.name != MAIN and not path.with_name(f"{path.stem}.config.json").is_file():
+        return Known()  # the folder's card is of another file
     ours = config_of(path, files=(), known=(OURS,)).get(OURS)
     return known_of(ours, source=f"the card beside {path}") if isinstance(ours, dict) else Known()
 
