@@ -124,7 +124,8 @@ def convert(
     with beside(target) as folder:
         with _as_the_system_says(folder):
             module.save(weights, folder, network=network, size=size, **options)
-        write_card(weights, network, folder, format=to, size=size)
+        file = target.name if single else ""
+        write_card(weights, network, folder, format=to, size=size, file=file, part=part)
         put(folder, target, main=module.MAIN if single else "", overwrite=overwrite)
     what = f"{model.arch} of {spec} ({network}{f', {part}' if part else ''}) as {to}"
     classes = len(weights.network(network).classifier.get("bias", ()))

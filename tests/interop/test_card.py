@@ -9,6 +9,7 @@ import pytest
 from dino_jax.config import Config, ModelConfig, UserError, to_dict
 from dino_jax.interop.card import write_card
 from dino_jax.interop.formats import safetensors, timm, transformers
+from dino_jax.interop.network import Weights
 from tests.interop.networks import HEAD, RESNET, VIT, XCIT, names_in, network, weights
 
 FORMATS = ("orbax", "dino-pth", "timm", "transformers", "torchvision", "safetensors", "onnx")
@@ -17,7 +18,7 @@ FORMATS = ("orbax", "dino-pth", "timm", "transformers", "torchvision", "safetens
 def run() -> dict[str, Any]:
     """The facts of a run of ours."""
     config = Config(epochs=30, batch_size=64, seed=5)
-    config.data.train = "folder:photos"
+    config.data.train, config.steps = "folder:photos", 12345
     return {
         "source": "runs/first",
         "config": to_dict(config),
@@ -34,26 +35,27 @@ def card(
     *,
     size: tuple[int, int] | None = None,
     native: tuple[int, int] = (224, 224),
+    file: str = "",
     **facts: Any,
 ) -> str:
-    held = weights(network(one, native), **facts)._replace(epoch=facts.get("epoch"))
-    write_card(held, "teacher", folder, format=form, size=size)
+    held = Weights({"teacher": network(one, native)}, epoch=facts.get("epoch"), facts=facts)
+    write_card(held, "teacher", folder, format=form, size=size, file=file)
     return (folder / "README.md").read_text()
 
 
 def test_it_tells_of_a_run(tmp_path: pathlib.Path) -> None:
     text = card(tmp_path, VIT, **run(), epoch=30)
     for line in (
-        "# vit_tiny with patches of 8 pixels",
+        "# vit_tiny, 32 wide, 2 blocks, 4 heads, with patches of 8 pixels",
         "The teacher network of `runs/first` in the format `safetensors`",
         "| network | 2 blocks, 4 heads, 32 features, 56,800 parameters of the backbone |",
         "| data | folder:photos (4,000 images) |",
-        "| recipe | adamw, 30 epochs of batches of 64, learning rate 0.0005 per 256 images, ",
-        ", 2 views of 224 and 8 crops of 96 pixels, 65536 prototypes, seed 5 |",
-        "| steps | 12,345 |",
-        "| epochs | 30 |",
-        "| knn_top1 | 48.02 |",
-        "| view_retrieval_top1 | 7 |",
+        "| recipe | adamw, learning rate 0.0005 per 256 images, 2 views of 224 and 8 crops of 96 ",
+        "pixels, 65536 prototypes, seed 5 |",
+        "| steps | 12,345 of batches of 64 images |",
+        "| epochs | 197.5 of the data (steps × batch / images) |",
+        "| | k-NN top-1 |\n|---|---:|\n| **this network, the teacher** | 48.0 |\n",
+        "held-out images, images held out of `folder:photos`, when it ended",
         "## Licence",
     ):
         assert line in text
@@ -79,7 +81,9 @@ def test_it_tells_of_published_weights(tmp_path: pathlib.Path) -> None:
     text = card(tmp_path, VIT, source="dino_vits16", data="ImageNet-1k", **facts)
     assert "| address | https://example.org/a.pth |" in text
     assert "| data | ImageNet-1k |" in text
-    assert "As its publisher says; they were not measured here." in text
+    assert "as the publisher says; they were not measured here." in text
+    assert "| **this network, the teacher** | 74.5 |" in text
+    assert "published at https://example.org/a.pth" in text
     text = card(tmp_path, VIT, arguments=arguments)
     assert "| recipe | optimizer adamw, epochs 800, lr 0.0005 |" in text
 
@@ -114,11 +118,124 @@ def test_networks_without_positions(tmp_path: pathlib.Path) -> None:
         assert "images of 96×96" in card(tmp_path, model, "onnx", size=(96, 96))
 
 
+def test_networks_without_positions_name_the_size_of_training(tmp_path: pathlib.Path) -> None:
+    config = Config()
+    config.crops.global_size, config.eval.resize = 32, 40
+    facts = {"config": to_dict(config)}
+    for model in (RESNET, XCIT):
+        text = card(tmp_path, model, "dino-pth", **facts)
+        assert "It was trained at 32×32" in text
+        assert "its short side to 40 pixels (bicubic) and cut 32×32 out of the centre" in text
+        text = card(tmp_path, model, "timm", size=(64, 64), **facts)
+        assert "its short side to 73 pixels (bicubic) and cut 64×64 out" in text
+        assert "trained at 32×32; the lines above use 64×64" in text
+        text = card(tmp_path, model, "onnx", **facts)
+        assert "takes images of 224×224 (height × width) alone" in text
+        assert "trained at 32×32; an export with `--size` takes another" in text
+        assert "trained at 224×224" in card(tmp_path, model, "timm", address="x")
+        assert "At what it was trained is not known" in card(tmp_path, model, "timm")
+    told = json.loads((tmp_path / "config.json").read_text())["dino_jax"]
+    assert told["images"] == [224, 224]
+
+
+def test_a_student_s_own_scores_are_the_first(tmp_path: pathlib.Path) -> None:
+    scores = {
+        "knn_top1": 63.0, "view_retrieval_top1": 5.0, "student_knn_top1": 65.0,
+        "student_view_retrieval_top1": 5.4, "untrained_knn_top1": 29.0, "pixels_knn_top1": 46.6,
+        "knn_top5": 100.0, "student_knn_top5": 100.0,
+    }  # fmt: skip
+    config = Config()
+    config.data.val = "folder:kept"
+    facts = {"scores": scores, "config": to_dict(config)}
+    one = network(VIT)
+    write_card(
+        Weights({"student": one}, facts=facts), "student", tmp_path, format="timm", size=None
+    )
+    text = (tmp_path / "README.md").read_text()
+    rows = text.split("|---|---:|\n")[1].split("\n\n")[0].split("\n")
+    assert rows == [
+        "| **this network, the student** | 65.0 |",
+        "| the teacher of the same run | 63.0 |",
+        "| the untrained network | 29.0 |",
+        "| raw pixels | 46.6 |",
+    ]
+    assert "`folder:kept`" in text
+    assert "its 20 nearest training images" in text
+    # kept alone, and written once more
+    text = card(tmp_path, VIT, **facts, network="student")
+    assert "The student network of" in text
+    assert "| **this network, the student** | 65.0 |" in text
+
+
+def test_view_retrieval_is_left_out_where_it_says_nothing(tmp_path: pathlib.Path) -> None:
+    views = {"view_retrieval_top1": 5.0}
+    assert "| view retrieval |" in card(tmp_path, VIT, scores=views)
+    assert "view retrieval" not in card(tmp_path, VIT, scores={**views, "knn_top1": 50.0})
+    compared = {**views, "knn_top1": 50.0, "chance_view_retrieval_top1": 0.2}
+    assert "| chance | – | 0.2 |" in card(tmp_path, VIT, scores=compared)
+    text = card(tmp_path, VIT, scores={"view_retrieval_top1": 100.0})
+    assert "## Scores\n\nNot known." in text
+
+
+def test_a_run_that_stopped_early(tmp_path: pathlib.Path) -> None:
+    text = card(tmp_path, VIT, **{**run(), "steps": 2, "images": 100_000})
+    assert "| steps | 2 of 12,345 planned, of batches of 64 images |" in text
+    assert "| epochs | less than 0.1 of the data" in text
+    text = card(tmp_path, VIT, **{name: value for name, value in run().items() if name != "images"})
+    assert "| epochs | not known |" in text
+
+
+def test_what_it_began_from(tmp_path: pathlib.Path) -> None:
+    config = Config(init_from="quickstart.pth", init_head=False)
+    text = card(tmp_path, VIT, config=to_dict(config))
+    assert "| began from | `quickstart.pth`, without its head |" in text
+    assert "and the weights that the run began from, `quickstart.pth`. dino_jax" in text
+    assert "began" not in card(tmp_path, VIT, config=to_dict(Config()))
+
+
+@pytest.mark.parametrize("form", ["dino-pth", "timm", "safetensors", "onnx", "torchvision"])
+def test_a_file_by_itself_is_called_by_its_name(form: str, tmp_path: pathlib.Path) -> None:
+    text = card(tmp_path, RESNET if form == "torchvision" else VIT, form, file="my.bin")
+    python = text.split("```python\n")[1].split("\n```")[0]
+    assert '"PATH/my.bin"' in python
+    assert not any(name in python for name in ("PATH/model", "PATH/check", "PATH/res", "local-dir"))
+    assert "`PATH` is the folder that `my.bin` lies in" in text
+
+
+@pytest.mark.parametrize(
+    ("model", "native", "said"),
+    [
+        (ModelConfig("vit_small", 16), (224, 224), "`--arch vit_small --patch_size 16 --pre"),
+        (RESNET, (224, 224), "`--arch resnet50 --pretrained_weights PATH/checkpoint.pth`"),
+        (ModelConfig("xcit_small_12", 8), (224, 224), "`--arch xcit_small_12_p8 --pretrained"),
+        (ModelConfig("vit_tiny", 16), (64, 64), "have no `--arch` for this network"),
+        (VIT, (224, 224), "have no `--arch` for this network"),
+        (XCIT, (224, 224), "have no `--arch` for this network"),
+    ],
+)
+def test_whether_the_original_s_scripts_take_it(
+    model: ModelConfig, native: tuple, said: str, tmp_path: pathlib.Path
+) -> None:
+    assert said in card(tmp_path, model, "dino-pth", native=native)
+
+
+def test_the_processor_of_transformers_prepares_in_another_way(tmp_path: pathlib.Path) -> None:
+    assert "squashes what is not square" in card(tmp_path, VIT, "transformers")
+    assert "squashes" not in card(tmp_path, VIT, "timm")
+
+
+@pytest.mark.parametrize("module", [safetensors, timm, transformers])
+def test_every_file_may_be_read_by_who_the_umask_says(module: Any, tmp_path: pathlib.Path) -> None:
+    module.save(weights(network(VIT, (32, 32))), tmp_path)
+    (tmp_path / "plain").touch()
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_says_how_it_is_opened(form: str, tmp_path: pathlib.Path) -> None:
     text = card(tmp_path, RESNET if form == "torchvision" else VIT, form)
     lines = text.split("```python\n")[1].split("\n```")[0].split("\n")
-    assert 3 <= len(lines) <= 5
+    assert 3 <= len(lines) <= (9 if form == "safetensors" else 6)
     compile("\n".join(lines), "card", "exec")
     assert any("PATH" in line for line in lines)
     assert text.startswith("---\n") == (form in ("timm", "transformers"))
