@@ -73,12 +73,7 @@ def network_from(
     if found.family != "vit":
         size = SIZE
     elif size is None:
-        size = _square(backbone.get("pos_embed", ()), model.patch_size, source)
-        if not told:
-            logging.getLogger("dino_jax").info(
-                "%s does not say of which images its positions are: square ones are assumed, of "
-                "%dx%d", source, *size
-            )  # fmt: skip
+        size = _square(backbone.get("pos_embed", ()), model.patch_size, source, told=told)
     if head is None and any(name.startswith(HEAD) for name in tensors):
         head = _head_of(under(HEAD, tensors), source)
     _check_count(model, size, head, tensors, source)
@@ -228,7 +223,7 @@ def _count(pattern: str, names: Iterable[str]) -> int:
     return len({hit[1] for name in names if (hit := re.match(pattern, name))})
 
 
-def _square(table: tuple[int, ...], patch_size: int, source: str) -> tuple[int, int]:
+def _square(table: tuple[int, ...], patch_size: int, source: str, *, told: bool) -> tuple[int, int]:
     patches = table[1] - 1 if len(table) == 3 else 0
     side = math.isqrt(max(patches, 0))
     if side < 1:
@@ -238,7 +233,15 @@ def _square(table: tuple[int, ...], patch_size: int, source: str) -> tuple[int, 
             f"{source} has positions of {patches} patches, which is no square: the image size "
             "that they are of has to come with it, in a config.json"
         )
-    return side * patch_size, side * patch_size
+    pixels = side * patch_size
+    if not told:
+        logging.getLogger("dino_jax").info(
+            "%s does not say of which images its positions are: square ones are assumed, of %dx%d",
+            source,
+            pixels,
+            pixels,
+        )
+    return pixels, pixels
 
 
 def _head_of(tensors: Mapping[str, Any], source: str) -> HeadConfig:
