@@ -129,5 +129,7 @@ def _of_what(facts: Mapping[str, Any], config: Config | None) -> str:
     if config is None:
         return "In percent."
     data = config.data
-    held_out = f"`{data.val}`" if data.val else f"images held out of `{data.train}`"
-    return f"In percent of the run's held-out images, {held_out}, when it ended."
+    held_out = f"the held-out images of `{data.val}`"
+    if not data.val:
+        held_out = f"images held out of `{data.train}`"
+    return f"In percent of {held_out}, when the run ended."

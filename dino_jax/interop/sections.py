@@ -103,12 +103,17 @@ def size_lines(card: Card) -> Iterator[str]:
         )
         if form == "onnx":
             yield f"The graph takes images of {size} (height × width) alone, any number at once."
-            more = "; an export with `--size` takes another" if size != f"{side}×{side}" else ""
-            yield f"{trained}{more}."
+            other = f"; for that export with `--size={side}x{side}`"
+            yield f"{trained}{other if size != f'{side}×{side}' else ''}."
         else:
             yield (
                 f"Any, since there is no table of positions. {trained}; the lines above use {size}."
             )
+            if form == "timm" and size != own and card.images == (side, side):
+                yield (
+                    f"timm's own preparation reads {own} in `config.json`; for {size} there export "
+                    f"with `--size={side}x{side}`."
+                )
         return
     yield f"The positions are those of images of {own} pixels (height × width)."
     if network.size != card.native:

@@ -55,7 +55,7 @@ def test_it_tells_of_a_run(tmp_path: pathlib.Path) -> None:
         "| steps | 12,345 of batches of 64 images |",
         "| epochs | 197.5 of the data (steps × batch / images) |",
         "| | k-NN top-1 |\n|---|---:|\n| **this network, the teacher** | 48.0 |\n",
-        "held-out images, images held out of `folder:photos`, when it ended",
+        "In percent of images held out of `folder:photos`, when the run ended.",
         "## Licence",
     ):
         assert line in text
@@ -129,9 +129,12 @@ def test_networks_without_positions_name_the_size_of_training(tmp_path: pathlib.
         text = card(tmp_path, model, "timm", size=(64, 64), **facts)
         assert "its short side to 73 pixels (bicubic) and cut 64×64 out" in text
         assert "trained at 32×32; the lines above use 64×64" in text
+        assert "own preparation" not in text
+        said = "timm's own preparation reads 224×224 in `config.json`; for 32×32 there export"
+        assert said in card(tmp_path, model, "timm", **facts)
         text = card(tmp_path, model, "onnx", **facts)
         assert "takes images of 224×224 (height × width) alone" in text
-        assert "trained at 32×32; an export with `--size` takes another" in text
+        assert "trained at 32×32; for that export with `--size=32x32`" in text
         assert "trained at 224×224" in card(tmp_path, model, "timm", address="x")
         assert "At what it was trained is not known" in card(tmp_path, model, "timm")
     told = json.loads((tmp_path / "config.json").read_text())["dino_jax"]

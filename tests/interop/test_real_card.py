@@ -94,8 +94,7 @@ def test_the_lines_open_a_file_by_itself(
 
 
 @pytest.mark.parametrize(("model", "classes"), ORIGINALS)
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize(("full", "single"), [(False, False), (True, True)])
 def test_the_lines_build_a_network_for_the_original_s_names(
     model: ModelConfig, classes: int, full: bool, single: bool, tmp_path: pathlib.Path
 ) -> None:
