@@ -77,7 +77,7 @@ def test_what_is_not_known_is_said(tmp_path: pathlib.Path) -> None:
 
 def test_it_tells_of_published_weights(tmp_path: pathlib.Path) -> None:
     arguments = {"optimizer": "adamw", "epochs": 800, "lr": 0.0005, "data_path": "/elsewhere"}
-    facts = {"address": "https://example.org/a.pth", "scores": {"knn_top1": 74.5}}
+    facts: dict[str, Any] = {"address": "https://example.org/a.pth", "scores": {"knn_top1": 74.5}}
     text = card(tmp_path, VIT, source="dino_vits16", data="ImageNet-1k", **facts)
     assert "| address | https://example.org/a.pth |" in text
     assert "| data | ImageNet-1k |" in text
@@ -121,7 +121,7 @@ def test_networks_without_positions(tmp_path: pathlib.Path) -> None:
 def test_networks_without_positions_name_the_size_of_training(tmp_path: pathlib.Path) -> None:
     config = Config()
     config.crops.global_size, config.eval.resize = 32, 40
-    facts = {"config": to_dict(config)}
+    facts: dict[str, Any] = {"config": to_dict(config)}
     for model in (RESNET, XCIT):
         text = card(tmp_path, model, "dino-pth", **facts)
         assert "It was trained at 32×32" in text
@@ -149,7 +149,7 @@ def test_a_student_s_own_scores_are_the_first(tmp_path: pathlib.Path) -> None:
     }  # fmt: skip
     config = Config()
     config.data.val = "folder:kept"
-    facts = {"scores": scores, "config": to_dict(config)}
+    facts: dict[str, Any] = {"scores": scores, "config": to_dict(config)}
     one = network(VIT)
     write_card(
         Weights({"student": one}, facts=facts), "student", tmp_path, format="timm", size=None
@@ -171,10 +171,10 @@ def test_a_student_s_own_scores_are_the_first(tmp_path: pathlib.Path) -> None:
 
 
 def test_view_retrieval_is_left_out_where_it_says_nothing(tmp_path: pathlib.Path) -> None:
-    views = {"view_retrieval_top1": 5.0}
+    views: dict[str, Any] = {"view_retrieval_top1": 5.0}
     assert "| view retrieval |" in card(tmp_path, VIT, scores=views)
     assert "view retrieval" not in card(tmp_path, VIT, scores={**views, "knn_top1": 50.0})
-    compared = {**views, "knn_top1": 50.0, "chance_view_retrieval_top1": 0.2}
+    compared: dict[str, Any] = {**views, "knn_top1": 50.0, "chance_view_retrieval_top1": 0.2}
     assert "| chance | – | 0.2 |" in card(tmp_path, VIT, scores=compared)
     text = card(tmp_path, VIT, scores={"view_retrieval_top1": 100.0})
     assert "## Scores\n\nNot known." in text
