@@ -26,7 +26,7 @@ SPARE = 32 << 20
 """Bytes a reading may take beyond twice the file: the objects of small files."""
 OPCODE_COST = 256
 """Bytes charged for every opcode, more than it leaves behind, in the result too."""
-CONTAINER_COST = 512
+CONTAINER_COST = 256
 """Bytes charged besides for a list, dict or tuple: it is made again for the result."""
 FIELD_COST = 256
 """Bytes charged for every field that BUILD copies."""

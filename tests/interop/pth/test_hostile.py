@@ -3,11 +3,12 @@
 import os
 import pathlib
 import re
+import struct
 
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.interop.pth import read_pth
+from dino_jax.interop.pth import read_pth, reader
 from tests.interop.pth import hostile_code, hostile_legacy, hostile_tensors, hostile_zips
 from tests.interop.pth.build import Entry, archive, entries, legacy, old_tensor, pickle, pth, tensor
 from tests.interop.pth.hostile import Case
@@ -60,6 +61,27 @@ def test_line_of_a_name_with_a_line_break_is_one(tmp_path: pathlib.Path) -> None
     path = tmp_path / "x\n\x1b[2Jx.pth"
     path.write_bytes(b"text")
     assert refusal(path).isprintable()
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a\nb"), TypeError("x" * 500), struct.error("x"), RecursionError("x")]
+)
+def test_mistake_of_the_reader_is_a_line_with_a_cause(
+    error: Exception, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is known to come to it; the witness fails where one does."""
+
+    def mistaken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reader, "_read_zip", mistaken)
+    path = tmp_path / "right.pth"
+    path.write_bytes(pth(tensor()))
+    with pytest.raises(UserError, match="unlike all known") as caught:
+        read_pth(path)
+    assert caught.value.__cause__ is error
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400 + len(str(path))
 
 
 def test_right_files_are_read(tmp_path: pathlib.Path) -> None:
