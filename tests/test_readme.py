@@ -14,8 +14,8 @@ from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.sources import open_source
 from dino_jax.evals.features import Extractor, normaliser
 from dino_jax.evals.suite import cls_features
-from dino_jax.models.build import build
 from dino_jax.interop.checkpoint import load_network
+from dino_jax.models.build import build
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
