@@ -69,6 +69,9 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 
+SUFFIXES = frozenset(form.suffix for form in FORMATS.values() if form.suffix)
+
+
 class Written(NamedTuple):
     """What `convert` wrote: the folder or the main file, what that is, and how it is opened."""
 
@@ -102,8 +105,9 @@ def convert(
     form = _checked(to, part=part, size=size)
     target = pathlib.Path(os.path.expanduser(out))
     single = bool(form.suffix) and target.suffix == form.suffix
-    if to == "transformers" and target.suffix == ".safetensors":
-        raise UserError(f"--out={target}: transformers opens a folder, not a file: name one")
+    if target.suffix in SUFFIXES and (not single or to == "transformers"):
+        alone = "" if to in ("transformers", "orbax") else f", or a file ending in {form.suffix}"
+        raise UserError(f"--out={target}: {to} opens a folder{alone}: name one")
     check_target(target, single=single, overwrite=overwrite)
     # Late, so that a mistake is answered before jax has been loaded.
     from dino_jax.config.architectures import architecture_of

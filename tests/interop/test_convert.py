@@ -243,6 +243,11 @@ MISTAKES = {
         ("--from={at}/vit", "--to=transformers", "--out={out}.safetensors"),
         "opens a folder",
     ),
+    "a file of another format": (
+        ("--from=x", "--to=timm", "--out={out}.onnx"),
+        "timm opens a folder, or a file ending in .safetensors: name one",
+    ),
+    "a file of ours": (("--from=x", "--to=orbax", "--out={out}.pth"), "orbax opens a folder: name"),
     "out nowhere": (("--from=x", "--to=timm", "--out=/"), "name a new folder"),
     "out of no name": (("--from=x", "--to=timm", "--out=a\0b"), "name a new folder"),
     "long out": (("--from={at}/vit", "--to=timm", "--out={out}" + "a" * 300), "too long"),
