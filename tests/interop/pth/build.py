@@ -112,7 +112,9 @@ def archive(
         directory += known + entry.central_extra
     data += gap
     fields = {"disk": 0, "first": 0, "here": len(entries), "count": len(entries)}
-    fields |= {"size": len(directory), "begin": len(data), "comment": len(comment)} | (end or {})
+    fields |= {"size": len(directory), "begin": len(data), "comment": len(comment)} | dict(
+        end or {}
+    )
     return bytes(
         data + directory + tail + struct.pack("<4s4H2IH", b"PK\5\6", *fields.values()) + comment
     )

@@ -4,11 +4,13 @@ import pathlib
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dino_jax.config import UserError
 from dino_jax.interop.pth import read_pth
 from dino_jax.interop.pth.limits import DENSE, MAX_SCATTERED
+from dino_jax.interop.pth.tensors import Tensor
 from dino_jax.interop.pth.write import scalar
 from tests.interop.pth.build import NAMESPACE, group, name, pth, tensor
 from tests.interop.pth.collisions import pairs
@@ -35,22 +37,15 @@ def dictionary(keys: list[int]) -> bytes:
     return b"}" + b"".join(parts)
 
 
-def test_strides_of_equal_hashes_cost_no_more_than_others(tmp_path: pathlib.Path) -> None:
-    chosen = pairs(700)
+def test_strides_of_equal_hashes_are_told_apart_by_others(tmp_path: pathlib.Path) -> None:
+    """3,000 such tensors, in 95 kB, would take 20 s, where a dict's keys were their numbers."""
+    chosen = pairs(60)
     assert len({hash(pair) for pair in chosen}) == 1
     assert len(set(chosen)) == len(chosen)
-
-    def seconds(strides: list[tuple[int, int]]) -> float:
-        body = group(*(tensor((1, 1), stride) for stride in strides))
-        times = []
-        for _ in range(3):
-            begin = time.process_time()
-            read(tmp_path / "strides.pth", body)
-            times.append(time.process_time() - begin)
-        return min(times)
-
-    others = [(first, first + 1) for first, _ in chosen]
-    assert seconds(chosen) < 3 * seconds(others)
+    views = [Tensor("0", np.dtype("<f4"), 0, (2, 2), pair) for pair in chosen]
+    assert len({hash(view.identity) for view in views}) == len(chosen)
+    arrays = read(tmp_path / "x.pth", group(*(tensor((1, 1), pair) for pair in chosen)))
+    assert len({id(array) for array in arrays}) == 1  # strides that are never stepped
 
 
 def test_strides_that_are_never_stepped_make_no_other_array(tmp_path: pathlib.Path) -> None:
