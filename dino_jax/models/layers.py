@@ -96,9 +96,28 @@ class BatchNorm(nn.Module):
                 "batch normalisation needs more than one row to train, or more than one position: "
                 "raise batch_size, or the size of the crops"
             )
-        y, batch_mean, batch_variance = batch_norm(x, weight, bias, self.epsilon)
+        # A map is kept once for its gradient; the few rows of a head are left to autodiff, whose
+        # rounding differs least between one device and many.
+        normalise = batch_norm if x.ndim > 3 else _normalised_rows
+        y, batch_mean, batch_variance = normalise(x, weight, bias, self.epsilon)
         unbiased = batch_variance * (count / (count - 1))
         mean.value = (1 - step) * mean.value + step * batch_mean
         variance.value = (1 - step) * variance.value + step * unbiased
         tracked.value = tracked.value + 1
         return y
+
+
+def _normalised_rows(
+    x: Float[Array, "*batch width"],
+    weight: Float[Array, "width"],
+    bias: Float[Array, "width"],
+    epsilon: float,
+) -> tuple[Float[Array, "*batch width"], Float[Array, "width"], Float[Array, "width"]]:
+    """Normalise every axis but the last as `batch_norm` does, with the gradient left to jax."""
+    x, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+    mean = x.mean(axis=axes)
+    centred = x - jnp.broadcast_to(mean, x.shape)
+    variance = jnp.square(centred).mean(axis=axes)
+    scale = weight * jax.lax.rsqrt(variance + epsilon)
+    y = centred * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+    return y, mean, variance
