@@ -157,6 +157,7 @@ def test_what_pytorch_saves_is_read(tmp_path: pathlib.Path, legacy: bool) -> Non
         {"model": module.state_dict(), "epoch": 3}, path, _use_new_zipfile_serialization=not legacy
     )
     network = dino.load(path).network()
+    assert dict(network.classifier).keys() == {"weight", "bias"}
     state = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     made.same(dict(network.classifier), {n: state.pop(f"head.{n}") for n in ("weight", "bias")})
     made.same(network.params, {f"backbone.{name}": value for name, value in state.items()})

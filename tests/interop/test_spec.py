@@ -36,13 +36,12 @@ def saved(kind: str, weights: Weights, folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def same_network(one: Network, other: Network) -> None:
+def same_network(one: Network, other: Network) -> bool:
     made.same(one.params, other.params)
     made.same(one.stats, other.stats)
     made.same(dict(one.classifier), dict(other.classifier))
-    assert one.size == other.size
     sizes = [(n.model.arch, n.model.patch_size, n.model.depth, n.model.heads) for n in (one, other)]
-    assert sizes[0] == sizes[1]
+    return one.size == other.size and sizes[0] == sizes[1]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "torchvision"])
@@ -51,11 +50,11 @@ def test_a_vision_transformer_is_opened_by_folder_and_file(
 ) -> None:
     network = made.network(head=None, classes=3)
     folder = saved(kind, Weights({"teacher": network}), tmp_path / "out")
-    same_network(open_weights(str(folder)).network(), network)
+    assert same_network(open_weights(str(folder)).network(), network)
     if kind != "orbax":
         path = folder / FORMATS[kind].MAIN
         weights = open_weights(str(path))
-        same_network(weights.network(), network)
+        assert same_network(weights.network(), network)
         assert weights.facts["source"] == str(path)
 
 
@@ -63,13 +62,13 @@ def test_a_vision_transformer_is_opened_by_folder_and_file(
 def test_an_xcit_is_told_by_its_names(tmp_path: pathlib.Path, kind: str) -> None:
     network = made.network(made.XCIT, None)
     folder = saved(kind, Weights({"teacher": network}), tmp_path / "out")
-    same_network(open_weights(str(folder / FORMATS[kind].MAIN)).network(), network)
+    assert same_network(open_weights(str(folder / FORMATS[kind].MAIN)).network(), network)
 
 
 def test_a_resnet_is_opened_in_every_way(tmp_path: pathlib.Path) -> None:
     network = made.network(made.RESNET, None)
     folder = saved("torchvision", Weights({"teacher": network}), tmp_path / "out")
-    same_network(open_weights(str(folder)).network(), network)
+    assert same_network(open_weights(str(folder)).network(), network)
     old = read_pth(folder / torchvision.MAIN)
     old = {name: value for name, value in old.items() if "num_batches_tracked" not in name}
     write_pth(folder / torchvision.MAIN, old)
@@ -85,20 +84,20 @@ def test_names_decide_and_not_the_suffix(tmp_path: pathlib.Path) -> None:
         tensors, _ = safetensors.read_safetensors(folder / "model.safetensors")
         (folder / "model.safetensors").unlink()
         write_pth(folder / "pytorch_model.bin", tensors)
-        same_network(open_weights(str(folder)).network(), network)
-        same_network(open_weights(str(folder / "pytorch_model.bin")).network(), network)
+        assert same_network(open_weights(str(folder)).network(), network)
+        assert same_network(open_weights(str(folder / "pytorch_model.bin")).network(), network)
     xcit = made.network(made.XCIT, None)
     folder = saved("timm", Weights({"teacher": xcit}), tmp_path / "xcit")
     tensors, _ = safetensors.read_safetensors(folder / "model.safetensors")
     write_pth(folder / "other.pth", tensors)
-    same_network(open_weights(str(folder / "other.pth")).network(), xcit)
+    assert same_network(open_weights(str(folder / "other.pth")).network(), xcit)
 
 
 def test_a_folder_of_one_file_is_that_file(tmp_path: pathlib.Path) -> None:
     network = made.network(head=None)
     folder = saved("dino", Weights({"teacher": network}), tmp_path / "out")
     (folder / "checkpoint.pth").rename(folder / "dino_tiny.pth")
-    same_network(open_weights(str(folder)).network(), network)
+    assert same_network(open_weights(str(folder)).network(), network)
     (folder / "other.bin").write_bytes(b"")
     with pytest.raises(UserError, match=r"several files of weights \(dino_tiny\.pth, other\.bin"):
         open_weights(str(folder))
@@ -116,9 +115,9 @@ def test_a_run_has_both_networks_and_its_optimiser_if_asked(
     student = open_weights(f"{folder}:student")
     assert set(student.networks) == {"teacher"}
     assert student.centre is None
-    same_network(student.network(), weights.network("student"))
+    assert same_network(student.network(), weights.network("student"))
     teacher = open_weights(f"{folder}:teacher")
-    same_network(teacher.network(), weights.network("teacher"))
+    assert same_network(teacher.network(), weights.network("teacher"))
     made.same({"centre": teacher.centre}, {"centre": weights.centre})
 
 
@@ -163,7 +162,7 @@ def test_a_card_says_what_a_bare_file_cannot(tmp_path: pathlib.Path) -> None:
     write = safetensors.json.dumps({"dino_jax": {**described, "facts": {"steps": 5}}})
     (folder / "config.json").write_text(write)
     weights = open_weights(str(folder))
-    same_network(weights.network(), network)
+    assert same_network(weights.network(), network)
     assert weights.facts["steps"] == 5
 
 
@@ -180,7 +179,7 @@ def test_a_folder_named_by_a_number_is_no_checkpoint(tmp_path: pathlib.Path) -> 
     folder = saved("timm", Weights({"teacher": network}), tmp_path / "out")
     (folder / "2024").mkdir()
     (folder / "²").mkdir()
-    same_network(open_weights(str(folder)).network(), network)
+    assert same_network(open_weights(str(folder)).network(), network)
 
 
 @pytest.mark.parametrize("text", ["{", '{"name": "app"}', '{"architecture": "x86_64"}'])
@@ -188,9 +187,9 @@ def test_a_config_of_something_else_blocks_no_file(tmp_path: pathlib.Path, text:
     network = made.network(head=None)
     folder = saved("dino", Weights({"teacher": network}), tmp_path / "out")
     (folder / "config.json").write_text(text)
-    same_network(open_weights(str(folder)).network(), network)
+    assert same_network(open_weights(str(folder)).network(), network)
     (folder / "checkpoint.pth").rename(folder / "other.pth")
-    same_network(open_weights(str(folder / "other.pth")).network(), network)
+    assert same_network(open_weights(str(folder / "other.pth")).network(), network)
 
 
 def test_a_file_of_another_library_is_read_once(
@@ -202,7 +201,7 @@ def test_a_file_of_another_library_is_read_once(
     write_pth(folder / "pytorch_model.bin", tensors)
     for module in (hub, torchvision):
         monkeypatch.delattr(module, "read_pth")
-    same_network(open_weights(str(folder / "pytorch_model.bin")).network(), network)
+    assert same_network(open_weights(str(folder / "pytorch_model.bin")).network(), network)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: pathlib.Path) -> None:
@@ -289,7 +288,7 @@ def test_a_published_network_by_name(
     bare = {name.removeprefix("backbone."): one.params[name] for name in in_order(one.params)}
     write_pth(tmp_path / "bare.pth", bare)
     weights = open_weights("dino_test", offline=True)
-    same_network(weights.network(), one)
+    assert same_network(weights.network(), one)
     assert weights.facts["source"] == "dino_test"
     assert weights.facts["scores"] == {"knn_top1": 50.0}
     with pytest.raises(UserError, match=r"linear\.pth is not there and this run is offline"):
@@ -302,4 +301,4 @@ def test_a_published_network_by_name(
     assert weights.network().classifier["weight"].shape == (5, 384)
     assert weights.facts["features"] == "interleaved"
     write_pth(tmp_path / "full.pth", {"teacher": {f"backbone.{k}": v for k, v in bare.items()}})
-    same_network(open_weights("dino_test:full", offline=True).network(), one)
+    assert same_network(open_weights("dino_test:full", offline=True).network(), one)

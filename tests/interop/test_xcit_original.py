@@ -83,8 +83,9 @@ def images(height: int, width: int, batch: int) -> np.ndarray:
     return random.standard_normal((batch, height, width, 3)).astype(np.float32)
 
 
-def compare(arch: str, patch_size: int, sizes: list[tuple[int, int]]) -> None:
-    """Class token, patch tokens and the output of every block, all within 1e-5."""
+def compare(arch: str, patch_size: int, sizes: list[tuple[int, int]]) -> float:
+    """The largest error of class token, patch tokens and the output of every block."""
+    errors = []
     import torch
 
     backbone = made(arch, patch_size)
@@ -117,28 +118,29 @@ def compare(arch: str, patch_size: int, sizes: list[tuple[int, int]]) -> None:
         for name, wanted in outputs.items():
             result = ours[f"{name}.__call__"][0]
             result = result[0] if isinstance(result, tuple) else result
-            assert golden.relative_error(result, wanted) <= 1e-5, (name, height, width)
-        assert golden.relative_error(found.cls, tokens[:, 0]) <= 1e-5
-        assert golden.relative_error(found.patches, tokens[:, 1:]) <= 1e-5
+            errors.append(golden.relative_error(result, wanted))
+        errors.append(golden.relative_error(found.cls, tokens[:, 0]))
+        errors.append(golden.relative_error(found.patches, tokens[:, 1:]))
+    return float(np.max(errors))  # not a number where any is
 
 
 @pytest.mark.parametrize("patch_size", [16, 8])
 def test_small(patch_size: int) -> None:
-    compare("xcit_small_12", patch_size, SIZES)
+    assert compare("xcit_small_12", patch_size, SIZES) <= 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("patch_size", [16, 8])
 def test_small_at_the_size_of_attention_maps(patch_size: int) -> None:
-    compare("xcit_small_12", patch_size, [(480, 480)])
+    assert compare("xcit_small_12", patch_size, [(480, 480)]) <= 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("patch_size", "sizes"), [(16, SIZES), (8, SIZES[1:3])])
 def test_medium(patch_size: int, sizes: list[tuple[int, int]]) -> None:
-    compare("xcit_medium_24", patch_size, sizes)
+    assert compare("xcit_medium_24", patch_size, sizes) <= 1e-5
 
 
 def test_a_training_pass_of_small() -> None:
