@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 COMMITTED = pathlib.Path(__file__).parent / "parity" / "data"
+OF_EVALUATION = pathlib.Path(__file__).parent / "parity" / "evals"  # complete copies
 FOLDER = pathlib.Path(
     os.environ.get(
         "DINO_JAX_GOLDEN", pathlib.Path(__file__).parents[1] / ".." / "shared" / "golden"
@@ -25,8 +26,10 @@ def path(name: str) -> pathlib.Path:
     """
     if (FOLDER / name).exists():
         return FOLDER / name
-    if (COMMITTED / name).exists() and committed_serves():
-        return COMMITTED / name
+    if committed_serves():
+        for folder in (COMMITTED, OF_EVALUATION):
+            if (folder / name).exists():
+                return folder / name
     pytest.skip(f"golden file {name} is not here (set DINO_JAX_GOLDEN to its folder)")
 
 
