@@ -1,8 +1,10 @@
 """Where the real images lie that tests may use, and must do without where they are absent."""
 
+import atexit
 import functools
 import os
 import pathlib
+import shutil
 import tarfile
 import tempfile
 
@@ -27,11 +29,8 @@ def unpacked(name: str) -> pathlib.Path:
 
 @functools.cache
 def _unpacked(archive: pathlib.Path) -> pathlib.Path:
-    held = tempfile.TemporaryDirectory(prefix="dino_jax_data_")
-    _KEPT.append(held)  # removed when the process ends
+    folder = tempfile.mkdtemp(prefix="dino_jax_data_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with tarfile.open(archive) as opened:
-        opened.extractall(held.name, filter="data")
-    return pathlib.Path(held.name)
-
-
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+        opened.extractall(folder, filter="data")
+    return pathlib.Path(folder)
