@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dino_jax.train.interrupt import interruptible
+from dino_jax.interrupt import interruptible
 
 
 @pytest.fixture(autouse=True)
