@@ -10,6 +10,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAID = b"\nstopping after this step, which is then saved; a second signal stops at once\n"
 
 
+class Interrupted(Exception):  # noqa: N818  (nothing went wrong)
+    """Work that stopped at a signal; the same command goes on with what `saved` names, if any."""
+
+    def __init__(self, saved: str | None = None) -> None:
+        """Say where the state lies; None where there is nowhere to keep it."""
+        self.saved = saved
+        where = f"saved {saved}" if saved else "nothing is saved without --out"
+        super().__init__(f"interrupted; {where}; run the same command to go on")
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether a signal has arrived; restores the handlers after.
