@@ -45,6 +45,7 @@ class ArrayRecordSource(Source):
                 raise
             raise UserError(f"{pattern} are no ArrayRecord files ({error})") from error
         self._pattern = pattern
+        self._written = tuple(os.stat(path).st_mtime_ns for path in paths)
         if _header(first).get("class") is not None:
             names = {self._class(index) for index in range(len(self))}
             self.class_names = tuple(sorted(names))
@@ -60,6 +61,10 @@ class ArrayRecordSource(Source):
     def name(self, index: int) -> str:
         """The name in the record's header, or its number."""
         return str(_header(self._records[index]).get("name", f"{self._pattern}[{index}]"))
+
+    def _stamp(self, index: int) -> object:
+        del index
+        return self._written
 
     @functools.cached_property
     def _numbers(self) -> Int[np.ndarray, "n"] | None:

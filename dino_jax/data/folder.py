@@ -22,9 +22,20 @@ class FolderSource(FileSource):
             )
         super().__init__(spec, only_images(_files_below(self._root), f"folder {path}"), channels)
 
+    def path(self, index: int) -> str:
+        """Where one file lies."""
+        return os.path.join(self._root, *self._paths[index].split("/"))
+
+    def _stamp(self, index: int) -> object:
+        try:
+            status = os.stat(self.path(index))
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
     def read(self, index: int) -> bytes:
         """The content of one file; raises OSError if it has gone, or is a pipe or a device."""
-        path = os.path.join(self._root, *self._paths[index].split("/"))
+        path = self.path(index)
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe could wait for ever
             raise OSError("it is no regular file")
         with open(path, "rb") as file:

@@ -2,6 +2,7 @@
 
 import abc
 import collections
+import hashlib
 import itertools
 import logging
 import os
@@ -47,6 +48,21 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def labels(self) -> Int[np.ndarray, "n"] | None:
         """The class of every example (int64 index into `class_names`), or None without labels."""
+
+    def content_key(self) -> str:
+        """What changes when the images do: the spec, the names, and of files size and time.
+
+        It names what was computed of the images, where that is kept.
+        """
+        digest = hashlib.sha256(f"{self.spec}\0{self.channels}\0{len(self)}".encode())
+        for index in range(len(self)):
+            digest.update(f"{self.name(index)}\0{self._stamp(index)}\0".encode(errors="replace"))
+        return digest.hexdigest()
+
+    def _stamp(self, index: int) -> object:
+        """What changes when the content of one example does; sources of fixed content have none."""
+        del index
+        return None
 
     def name_unreadable(self, index: int, reason: object = None) -> None:
         """Name an unreadable example to the user: the first time, whoever came upon it.

@@ -42,6 +42,7 @@ class TarSource(FileSource):
         super().__init__(spec, only_images(list(places), f"archive {path}"), channels)
         self._places = [places[name] for name in self._paths]
         self._contents = [contents[name] for name in self._paths] if contents else None
+        self._written = os.stat(self._archive).st_mtime_ns
         self._lock = threading.Lock()
         self._descriptor: int | None = None
 
@@ -54,6 +55,9 @@ class TarSource(FileSource):
             if self._descriptor is None:
                 self._descriptor = os.open(self._archive, os.O_RDONLY)
         return os.pread(self._descriptor, size, offset)
+
+    def _stamp(self, index: int) -> object:
+        return self._places[index], self._written
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy for a worker opens the archive for itself."""

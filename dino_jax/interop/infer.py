@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError
 from dino_jax.config.architectures import (
@@ -94,10 +96,10 @@ def network_from(
     )
 
 
-def model_of(network: Network) -> Model:
-    """Our model of a network at its native size, computing in float32; no path is dropped."""
+def model_of(network: Network, dtype: DTypeLike = jnp.float32) -> Model:
+    """Our model of a network at its native size, with products in `dtype`; no path is dropped."""
     model, head = configs_of(network)
-    return build(model, head, image_size=image_size(network.size))
+    return build(model, head, image_size=image_size(network.size), dtype=dtype)
 
 
 def configs_of(network: Network) -> tuple[ModelConfig, HeadConfig]:

@@ -18,7 +18,7 @@ from dino_jax.interop import hub
 from dino_jax.interop.checkpoint import METADATA, newest_step
 from dino_jax.interop.formats import dino, orbax, safetensors, timm, torchvision, transformers
 from dino_jax.interop.infer import configs_of, family_of, model_of
-from dino_jax.interop.network import Weights
+from dino_jax.interop.network import Network, Weights
 from dino_jax.interop.official import OFFICIAL, nearest, open_official
 from dino_jax.interop.prefixes import is_full, state_dict
 from dino_jax.interop.pth import read_pth
@@ -76,13 +76,18 @@ def load_model(
     """
     weights = open_weights(spec, offline=offline)
     chosen = weights.network(network or "teacher")
-    made_by = weights.facts.get("config")
-    config = from_dict(made_by) if isinstance(made_by, dict) else Config()
-    config.model, config.head = configs_of(chosen)
-    config.crops.global_size = chosen.size[0]
     params = {name: jnp.asarray(value) for name, value in chosen.params.items()}
     stats = {name: jnp.asarray(value) for name, value in narrow(chosen.stats).items()}
-    return model_of(chosen), params, stats, hub.normalised(config, weights)
+    return model_of(chosen), params, stats, config_of(weights, chosen)
+
+
+def config_of(weights: Weights, network: Network) -> Config:
+    """How the images of one network of `weights` are read: by its run, or as its file says."""
+    made_by = weights.facts.get("config")
+    config = from_dict(made_by) if isinstance(made_by, dict) else Config()
+    config.model, config.head = configs_of(network)
+    config.crops.global_size = network.size[0]
+    return hub.normalised(config, weights)
 
 
 def _only(weights: Weights, network: str) -> Weights:
