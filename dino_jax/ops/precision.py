@@ -67,6 +67,24 @@ def mean_average_precision(
     return float(np.mean(counted)) if counted else float("nan")
 
 
+def as_units(
+    scores: Float[np.ndarray, "n classes"],
+    relevant: Bool[np.ndarray, "n classes"],
+    ignored: Bool[np.ndarray, "n classes"] | None = None,
+) -> Float[np.ndarray, "n classes 2"]:
+    """One row an example, for resampling: its scores, and 1 relevant, 0 not, -1 ignored."""
+    marks = relevant.astype(np.float64)
+    if ignored is not None:
+        marks[ignored] = -1
+    return np.stack([scores.astype(np.float64), marks], axis=-1)
+
+
+def percent_of_units(units: Float[np.ndarray, "n classes 2"], form: Form = "step") -> float:
+    """The mean average precision of `as_units`, in percent."""
+    scores, marks = units[..., 0], units[..., 1]
+    return 100 * mean_average_precision(scores, marks > 0, form, ignored=marks < 0)
+
+
 def _step(curve: Curve) -> float:
     return float(np.sum(np.diff(curve.recall, prepend=0.0) * curve.precision))
 

@@ -8,8 +8,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from dino_jax.ops.precision import (
+    as_units,
     average_precision,
     mean_average_precision,
+    percent_of_units,
     precision_recall,
 )
 
@@ -100,6 +102,17 @@ def test_the_mean_leaves_out_classes_without_relevant_examples_and_what_is_ignor
     ignored[1, 0] = ignored[[0, 2], 1] = True
     assert mean_average_precision(scores, relevant, ignored=ignored) == pytest.approx(1)
     assert np.isnan(mean_average_precision(scores[:, 2:], relevant[:, 2:]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_units_hold_all_that_the_mean_is_made_of(form):
+    random = np.random.default_rng(0)
+    scores, relevant = random.normal(size=(50, 3)), random.random((50, 3)) < 0.3
+    ignored = (random.random((50, 3)) < 0.2) & ~relevant
+    rows = random.integers(0, 50, 50)
+    units = as_units(scores, relevant, ignored)[rows]
+    expected = mean_average_precision(scores[rows], relevant[rows], form, ignored=ignored[rows])
+    assert percent_of_units(units, form) == pytest.approx(100 * expected)
 
 
 def test_what_cannot_be_ranked_is_refused():
