@@ -31,7 +31,7 @@ def leaves(node: Any = None, prefix: str = "") -> dict[str, Leaf]:
         if dataclasses.is_dataclass(field.type):
             found |= leaves(value, path + ".")
         else:
-            kind, optional = _without_none(field.type)
+            kind, optional = without_none(field.type)
             found[path] = Leaf(path, kind, optional, value)
     return found
 
@@ -74,13 +74,21 @@ def from_text(path: str, text: str) -> Any:
     Raises:
         UserError: an unknown field or a value of another type or arity.
     """
-    leaf = find(path)
+    return read(find(path), text, flag=f"--config.{path}")
+
+
+def read(leaf: Leaf, text: str, *, flag: str) -> Any:
+    """Read the value of any field, named `flag` to the user, as `from_text` does.
+
+    Raises:
+        UserError: a value of another type or arity.
+    """
     if leaf.optional and text.lower() == "none":
         return None
     try:
         return coerce(leaf, _read(leaf.kind, text))
     except (ValueError, SyntaxError):
-        raise UserError(f"--config.{path}={text}: expected {describe(leaf)}") from None
+        raise UserError(f"{flag}={text}: expected {describe(leaf)}") from None
 
 
 def coerce(leaf: Leaf, value: Any) -> Any:
@@ -108,6 +116,8 @@ def describe(leaf: Leaf) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if typing.get_origin(leaf.kind) is tuple:
         wanted = typing.get_args(leaf.kind)
+        if wanted[0] is str:
+            return "names with commas between them"
         number = "numbers" if wanted[-1] is ... else f"{len(wanted)} numbers"
         return f"{number} such as {','.join(str(v) for v in leaf.default)}"
     return words[leaf.kind] + (" or None" if leaf.optional else "")
@@ -146,7 +156,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return config
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
+def without_none(annotation: Any) -> tuple[Any, bool]:
     if isinstance(annotation, types.UnionType):
         (kind,) = (a for a in typing.get_args(annotation) if a is not type(None))
         return kind, True
@@ -180,6 +190,8 @@ def _read(kind: Any, text: str) -> Any:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     if kind is float:
         return float(text)
+    if kind == tuple[str, ...]:
+        return [part.strip() for part in text.split(",") if part.strip()]
     value = ast.literal_eval(text)
     if typing.get_origin(kind) is tuple and not isinstance(value, (tuple, list)):
         return (value,)

@@ -1,0 +1,142 @@
+"""The evaluation protocols: what each is, and its options with the reference's defaults.
+
+The fields are the flags of `python -m dino_jax.evaluate PROTOCOL`, with `-` for `_`.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dino_jax.config.fields import Leaf, without_none
+
+
+def option(default: Any, said: str, *, choices: Sequence[str] = ()) -> Any:
+    """A field with what `--help` says of it, and the words it may be where it is one of some."""
+    return dataclasses.field(default=default, metadata={"said": said, "choices": tuple(choices)})
+
+
+@dataclasses.dataclass(frozen=True)
+class KnnOptions:
+    """Weighted nearest neighbours (eval_knn.py)."""
+
+    k: tuple[int, ...] = option((10, 20, 100, 200), "neighbours that vote")
+    temperature: float = option(0.07, "of the votes' weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearOptions:
+    """A linear classifier on frozen features (eval_linear.py)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LogisticOptions:
+    """Logistic regression on frozen features (paper, tables 10 and 12)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneOptions:
+    """Training the whole network on labels (paper, table 6)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentOptions:
+    """Linear and nearest-neighbour probes of patch tokens."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalOptions:
+    """Oxford and Paris, revisited (eval_image_retrieval.py)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyDetectionOptions:
+    """Copydays (eval_copy_detection.py)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoOptions:
+    """DAVIS-2017, label propagation (eval_video_segmentation.py)."""
+
+    score: str | None = option(None, "a folder of predicted masks to score, without a network")
+
+
+@dataclasses.dataclass(frozen=True)
+class JaccardOptions:
+    """Overlap of attention with objects (paper, figure 4)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TsneOptions:
+    """A map of classes or images (paper, figure 10)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrespondOptions:
+    """Patches of two images that match (paper, figure 9)."""
+
+
+class Protocol(NamedTuple):
+    """One protocol: its options, what it is in a line, and what its images are."""
+
+    options: type
+    said: str
+    data: str
+    val: str = ""
+    """What `--val` is; empty: it takes none."""
+    needs_val: bool = False
+    needs_out: bool = False
+    without_weights: str = ""
+    """The option that makes weights needless."""
+
+
+_LABELLED = "labelled images: folder:, tar:, tfds:, arrayrecord:"
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "knn": Protocol(
+        KnnOptions, "weighted k-NN classification", _LABELLED, "the queries (a part of --data)"
+    ),
+    "linear": Protocol(
+        LinearOptions, "linear classification of frozen features", _LABELLED, "held-out images",
+        needs_val=True,
+    ),
+    "logistic": Protocol(
+        LogisticOptions, "logistic regression at 1, 10, 100 % of labels", _LABELLED,
+        "held-out images", needs_val=True,
+    ),
+    "finetune": Protocol(
+        FinetuneOptions, "training of the whole network on labels", _LABELLED, "held-out images",
+        needs_val=True, needs_out=True,
+    ),
+    "segment": Protocol(
+        SegmentOptions, "semantic segmentation by patch tokens", "a folder laid out as CamVid or VOC"
+    ),
+    "retrieval": Protocol(
+        RetrievalOptions, "landmark retrieval", "a folder with jpg/ and gnd_*.pkl or .json"
+    ),
+    "copy-detection": Protocol(
+        CopyDetectionOptions, "copy detection", "a folder laid out as Copydays"
+    ),
+    "video": Protocol(
+        VideoOptions, "propagation of masks through video", "a folder laid out as DAVIS-2017",
+        without_weights="score",
+    ),
+    "jaccard": Protocol(
+        JaccardOptions, "overlap of attention with objects", "a folder laid out as VOC"
+    ),
+    "tsne": Protocol(TsneOptions, "a map of classes or images", "images", needs_out=True),
+    "correspond": Protocol(
+        CorrespondOptions, "matching patches of two images", "an image file",
+        "the other image file", needs_val=True, needs_out=True,
+    ),
+}  # fmt: skip
+
+
+def options_of(kind: type) -> dict[str, Leaf]:
+    """The options of a protocol by name, with their types and defaults."""
+    found = {}
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        wanted, optional = without_none(hints[field.name])
+        found[field.name] = Leaf(field.name, wanted, optional, field.default)
+    return found
