@@ -19,6 +19,7 @@ from dino_jax.data.randomness import Purpose, generator
 
 GLOBAL_VIEWS = 2
 _TRIES = 10
+_BICUBIC = Image.Resampling.BICUBIC
 
 Photometric = Callable[[np.ndarray, int], np.ndarray]
 """What happens to a uint8 crop after it was cut: (crop, view number) to crop."""
@@ -78,14 +79,17 @@ def _centre_box(height: int, width: int, ratio: tuple[float, float]) -> Box:
 
 
 def cut(
-    image: UInt8[np.ndarray, "h w c"], boxes: list[Box], size: int
+    image: UInt8[np.ndarray, "h w c"],
+    boxes: list[Box],
+    size: int,
+    resampling: Image.Resampling = _BICUBIC,
 ) -> UInt8[np.ndarray, "n size size c"]:
     """Cut boxes out of one decoded image and resize each to `size` pixels square."""
     cuts = np.empty((len(boxes), size, size, image.shape[2]), np.uint8)
     for channels, plane in _planes(image):
         for number, box in enumerate(boxes):
             corners = (box.left, box.top, box.left + box.width, box.top + box.height)
-            crop = np.asarray(_bicubic(plane.crop(corners), size, size))
+            crop = np.asarray(plane.crop(corners).resize((size, size), resampling))
             cuts[number, :, :, channels] = crop[:, ::-1] if box.flip else crop
     return cuts
 
@@ -96,12 +100,8 @@ def resize_image(
     """Resize a whole image by Pillow's bicubic filter with antialiasing."""
     resized = np.empty((height, width, image.shape[2]), np.uint8)
     for channels, plane in _planes(image):
-        resized[:, :, channels] = np.asarray(_bicubic(plane, height, width))
+        resized[:, :, channels] = np.asarray(plane.resize((width, height), _BICUBIC))
     return resized
-
-
-def _bicubic(plane: Image.Image, height: int, width: int) -> Image.Image:
-    return plane.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _planes(image: UInt8[np.ndarray, "h w c"]) -> list[tuple[int | slice, Image.Image]]:
