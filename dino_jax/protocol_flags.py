@@ -86,28 +86,31 @@ def parse_protocol(argv: Sequence[str]) -> Asked:
         weights=tuple(filter(None, (found["weights"].value, *found["against"].value))),
         out=pathlib.Path(out).expanduser() if out else None,
         options=options,
-        **{key: found[key].value for key in Asked._fields if key in _PLAIN},
-    )
+        **{key: found[key].value for key in _PLAIN},
+        **{name: default if hasattr(options, name) else found[name].value
+           for name, default, _ in _NUMBERS},
+    )  # fmt: skip
 
 
-_PLAIN = (
-    "data", "val", "json", "offline", "size", "resize", "batch_size", "precision", "cache", "seed"
-)  # fmt: skip
+_PLAIN = ("data", "val", "json", "offline", "precision", "cache")
+_NUMBERS = (("size", None, 1), ("resize", None, 1), ("batch_size", 64, 1), ("seed", 0, 0))
+"""Flag, default, least value; a protocol may have one of these of its own instead."""
 
 
 def _define(values: flags.FlagValues, protocol: Protocol) -> None:
+    own = options_of(protocol.options)
     for name in ("weights", "data", "val", "out", "cache"):
         flags.DEFINE_string(name, None, "See --help.", flag_values=values)
     flags.DEFINE_multi_string("against", [], "See --help.", flag_values=values)
     for name in ("json", "offline"):
         flags.DEFINE_bool(name, False, "See --help.", flag_values=values)
-    for name, default in (("size", None), ("resize", None), ("batch_size", 64)):
-        flags.DEFINE_integer(name, default, "See --help.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "See --help.", lower_bound=0, flag_values=values)
+    for name, default, least in _NUMBERS:
+        if name not in own:
+            flags.DEFINE_integer(name, default, "See --help.", least, flag_values=values)
     flags.DEFINE_enum(
         "precision", "float32", ("float32", "bfloat16"), "See --help.", flag_values=values
     )
-    for name, leaf in options_of(protocol.options).items():
+    for name, leaf in own.items():
         define = flags.DEFINE_bool if leaf.kind is bool else flags.DEFINE_string
         define(name, None, "See --help.", flag_values=values)
 

@@ -157,6 +157,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def without_none(annotation: Any) -> tuple[Any, bool]:
+    """A type without its `None`, and whether it had one."""
     if isinstance(annotation, types.UnionType):
         (kind,) = (a for a in typing.get_args(annotation) if a is not type(None))
         return kind, True

@@ -48,10 +48,27 @@ class SegmentOptions:
 class RetrievalOptions:
     """Oxford and Paris, revisited (eval_image_retrieval.py)."""
 
+    longest: int = option(224, "longest side of the images in pixels (the paper's Paris: 512)")
+    multiscale: bool = option(False, "mean feature over the scales 1, 1/√2, 1/2 (Paris: true)")
+    crop_queries: bool = option(False, "cut queries to their boxes, as others do; DINO does not")
+    ground_truth: str | None = option(None, "which gnd file, where the folder holds several")
+
 
 @dataclasses.dataclass(frozen=True)
 class CopyDetectionOptions:
     """Copydays (eval_copy_detection.py)."""
+
+    side: int = option(320, "images are stretched to squares of so many pixels a side")
+    top: int = option(20, "results of a query that are looked at")
+    power: float = option(4.0, "of the generalised mean of patch tokens; 0: the class token alone")
+    distractors: str | None = option(None, "images added to the database (paper: 10k of YFCC100M)")
+    whiten: str | None = option(None, "images to learn whitening on (paper: 20k of YFCC100M)")
+    whitening: str = option(
+        "reference",
+        "moment that whitening is learned from: about zero as the original's, or about the mean",
+        choices=("reference", "centred"),
+    )
+    dimensions: int | None = option(None, "of a whitened feature (default: all)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +126,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         needs_val=True, needs_out=True,
     ),
     "segment": Protocol(
-        SegmentOptions, "semantic segmentation by patch tokens", "a folder laid out as CamVid or VOC"
+        SegmentOptions, "segmentation by patch tokens", "a folder laid out as CamVid or VOC"
     ),
     "retrieval": Protocol(
         RetrievalOptions, "landmark retrieval", "a folder with jpg/ and gnd_*.pkl or .json"

@@ -16,6 +16,7 @@ from dino_jax.data.source import Source
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction
 from dino_jax.evals.images import HeldOut
+from dino_jax.interop.cached import cache_folder
 
 VERSION = 1
 """Raised when the same key would stand for other features."""
@@ -90,6 +91,15 @@ class FeatureStore:
 def _path(folder: pathlib.Path, key: dict[str, Any], part: str) -> pathlib.Path:
     told = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     return folder / f"{told}.{part}.npy"
+
+
+def open_store(folder: str | None) -> FeatureStore:
+    """The store of a folder; of None that in the user's cache, of `none` one that keeps nothing."""
+    if folder == "none":
+        return FeatureStore(None)
+    return FeatureStore(
+        pathlib.Path(folder).expanduser() if folder else cache_folder() / "features"
+    )
 
 
 def _key(encoder: Encoder, source: Source, wanted: np.ndarray, what: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 _WIDTH = 100
 
@@ -15,6 +15,14 @@ class Row:
     title: str
     prefix: str
     values: dict[str, float]
+    bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    """Of the interval around a figure, where it was measured."""
+
+    def cell(self, name: str) -> str:
+        """What the table shows of one measure."""
+        figure = _figure(self.values.get(name, math.nan))
+        low, high = self.bounds.get(name, (math.nan, math.nan))
+        return figure if math.isnan(low) else f"{figure} [{_figure(low)}, {_figure(high)}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Table:
     def _cells(self) -> Iterator[list[str]]:
         yield ["", *self.columns.values()]
         for row in self.rows:
-            yield [row.title, *(_figure(row.values.get(name, math.nan)) for name in self.columns)]
+            yield [row.title, *(row.cell(name) for name in self.columns)]
 
 
 def best(figures: Iterable[dict[str, float]]) -> dict[str, float]:

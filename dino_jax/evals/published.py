@@ -1,0 +1,44 @@
+"""What the paper and its repository report, by protocol and network, in percent.
+
+Sources: README of facebookresearch/dino (k-NN, linear); the paper's tables 3, 4, 5, 10, figure 4.
+The names of the figures are those of our reports.
+"""
+
+from collections.abc import Mapping
+
+from dino_jax.interop.official import OFFICIAL
+
+_KNN = {"knn_top1": "knn20_top1"}
+_LINEAR = {"linear_top1": "linear_top1"}
+
+_OTHERS: Mapping[tuple[str, str, int], Mapping[str, float]] = {
+    # Table 10: ViT-S and ResNet-50
+    ("logistic", "vit_small", 16): {
+        "logistic_100_top1": 75.7,
+        "logistic_10_top1": 72.2,
+        "logistic_1_top1": 64.5,
+    },
+    ("logistic", "resnet50", 32): {
+        "logistic_100_top1": 72.1,
+        "logistic_10_top1": 67.8,
+        "logistic_1_top1": 55.1,
+    },
+    # Table 5, DAVIS-2017
+    ("video", "vit_small", 16): {"jf_mean": 61.8, "j_mean": 60.2, "f_mean": 63.4},
+    ("video", "vit_base", 16): {"jf_mean": 62.3, "j_mean": 60.7, "f_mean": 63.9},
+    ("video", "vit_small", 8): {"jf_mean": 69.9, "j_mean": 66.6, "f_mean": 73.1},
+    ("video", "vit_base", 8): {"jf_mean": 71.4, "j_mean": 67.9, "f_mean": 74.9},
+    # Figure 4, VOC12
+    ("jaccard", "vit_small", 16): {"jaccard": 45.9},
+    ("jaccard", "vit_small", 8): {"jaccard": 44.7},
+}  # fmt: skip
+
+
+def published(protocol: str, arch: str, patch_size: int) -> dict[str, float]:
+    """Figures by our names, of the network of that architecture trained on ImageNet; or none."""
+    found = dict(_OTHERS.get((protocol, arch, patch_size), {}))
+    renamed = {"knn": _KNN, "linear": _LINEAR}.get(protocol, {})
+    for name, official in OFFICIAL.items():
+        if name.startswith("dino_") and (official.arch, official.patch_size) == (arch, patch_size):
+            found |= {ours: official.scores[theirs] for theirs, ours in renamed.items()}
+    return found
