@@ -36,7 +36,43 @@ class LogisticOptions:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneOptions:
-    """Training the whole network on labels (paper, table 6)."""
+    """Training the whole network on labels (paper, table 6); None: as the recipe says."""
+
+    recipe: str = option(
+        "imagenet", "what the options below are set to",
+        choices=("imagenet", "cifar10", "cifar100", "inat", "flowers", "cars", "small"),
+    )  # fmt: skip
+    epochs: float | None = option(None, "passes over as many images as there are")
+    batch_size: int | None = option(None, "images to a step, over all devices")
+    optimiser: str | None = option(None, "adamw, sgd or lars")
+    learning_rate: float | None = option(None, "the highest, of --rate-of images to a step")
+    rate_of: int | None = option(None, "the rate grows in proportion to the batch, from this one")
+    warmup_epochs: float | None = option(None, "in which the rate rises to its highest")
+    warmup_rate: float | None = option(None, "of the first step")
+    final_rate: float | None = option(None, "at the end of the cosine")
+    weight_decay: float | None = option(None, "not of biases, norms, positions and class token")
+    clip: float | None = option(None, "the most that the whole gradient's norm may be; 0: any")
+    layer_decay: float | None = option(None, "factor of the rate, a layer further down; 1: none")
+    drop_path: float | None = option(None, "rate of the last block")
+    head_scale: float | None = option(None, "factor of the classifier's first weights")
+    smoothing: float | None = option(None, "of the labels")
+    mixup: float | None = option(None, "parameter of the beta distribution; 0: none")
+    cutmix: float | None = option(None, "the same, of cut images")
+    mix_probability: float | None = option(None, "that a group is mixed or cut at all")
+    switch: float | None = option(None, "probability of a cut, where there are both")
+    mix_group: int | None = option(None, "images that are mixed by one draw; 0: the whole batch")
+    randaugment: str | None = option(None, "rand-m9-mstd0.5-inc1, say, or none")
+    jitter: float | None = option(None, "of brightness, contrast, saturation; 0: none")
+    crop_scale: tuple[float, ...] | None = option(None, "least and greatest share of the area")
+    flip: float | None = option(None, "probability of a mirrored image")
+    erasing: float | None = option(None, "probability that a box is erased")
+    fill: str | None = option(None, "of what is erased: pixel, colour or grey")
+    repeats: int | None = option(None, "copies of an image in a batch, each augmented anew")
+    ema: float | None = option(None, "of a moving average of the weights, scored beside; 0: none")
+    eval_every: float = option(1.0, "epochs between scores")
+    log_every: int = option(10, "steps between lines of figures")
+    save_every: float = option(1.0, "epochs between checkpoints")
+    threads: int | None = option(None, "that read images (as many as there are cores)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,12 +46,12 @@ def shrunk(
 
 
 def multi_scale(
-    features: Callable[[Float[Array, "batch h w channels"]], Float[Array, "batch width"]],
+    features: Callable[[Array], Array],
     images: Float[Array, "batch height width channels"],
     *,
     scales: Sequence[float] = SCALES,
-) -> Float[Array, "batch width"]:
-    """The mean of the features of an image at each scale, over its norm."""
+) -> Float[Array, "batch features"]:
+    """The mean of the `features` (batch, D) of an image at each scale, over its norm."""
     total = sum(features(shrunk(images, scale)) for scale in scales) / len(scales)
     return total / jnp.linalg.norm(total, axis=1, keepdims=True)
 
