@@ -63,16 +63,15 @@ def _requests(asked: Asked) -> "list[Request]":
 
     store, mesh = open_store(asked.cache), make_mesh()
     requests = []
-    for number, spec in enumerate(asked.weights or (None,)):
-        encoder = spec and open_encoder(
+    for number, spec in enumerate(asked.weights or ("",)):
+        encoder = open_encoder(
             spec, size=asked.size, resize=asked.resize, offline=asked.offline,
             precision=asked.precision,
-        )  # fmt: skip
-        out = asked.out and (asked.out / f"against-{number}" if number else asked.out)
-        requests.append(
-            Request(encoder or None, asked.data, asked.val, out, store, mesh, asked.batch_size,
-                    asked.seed, asked.options)
-        )  # fmt: skip
+        ) if spec else None  # fmt: skip
+        out = asked.out / f"against-{number}" if asked.out and number else asked.out
+        said = asked.data, asked.val, out
+        rest = store, mesh, asked.batch_size, asked.seed, asked.options
+        requests.append(Request(encoder, *said, *rest))
     return requests
 
 

@@ -81,15 +81,16 @@ def parse_protocol(argv: Sequence[str]) -> Asked:
     options = _options(protocol, found)
     _check_needed(name, protocol, found, options)
     out = found["out"].value
+    plain: dict[str, Any] = {key: found[key].value for key in _PLAIN}
+    for key, default, _ in _NUMBERS:
+        plain[key] = default if hasattr(options, key) else found[key].value
     return Asked(
         protocol=name,
         weights=tuple(filter(None, (found["weights"].value, *found["against"].value))),
         out=pathlib.Path(out).expanduser() if out else None,
         options=options,
-        **{key: found[key].value for key in _PLAIN},
-        **{name: default if hasattr(options, name) else found[name].value
-           for name, default, _ in _NUMBERS},
-    )  # fmt: skip
+        **plain,
+    )
 
 
 _PLAIN = ("data", "val", "json", "offline", "precision", "cache")
