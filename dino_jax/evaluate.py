@@ -62,16 +62,13 @@ def _requests(asked: Asked) -> "list[Request]":
     from dino_jax.train.sharding import make_mesh
 
     store, mesh = open_store(asked.cache), make_mesh()
+    reading = {key: getattr(asked, key) for key in ("size", "resize", "offline", "precision")}
     requests = []
     for number, spec in enumerate(asked.weights or ("",)):
-        encoder = open_encoder(
-            spec, size=asked.size, resize=asked.resize, offline=asked.offline,
-            precision=asked.precision,
-        ) if spec else None  # fmt: skip
+        encoder = open_encoder(spec, **reading) if spec else None
         out = asked.out / f"against-{number}" if asked.out and number else asked.out
-        said = asked.data, asked.val, out
-        rest = store, mesh, asked.batch_size, asked.seed, asked.options
-        requests.append(Request(encoder, *said, *rest))
+        images = asked.data, asked.val, out, store, mesh
+        requests.append(Request(encoder, *images, asked.batch_size, asked.seed, asked.options))
     return requests
 
 

@@ -76,17 +76,17 @@ def parse_protocol(argv: Sequence[str]) -> Asked:
     def define(values: flags.FlagValues) -> None:
         _define(values, protocol)
 
-    command = [argv[0], *map(_underscored, others)]
+    command = [argv[0]] + [_underscored(other) for other in others]
     found = parse_alone(command, define, _usage(name, protocol))
     options = _options(protocol, found)
     _check_needed(name, protocol, found, options)
-    out = found["out"].value
+    out, weights = found["out"].value, [found["weights"].value, *(found["against"].value or [])]
     plain: dict[str, Any] = {key: found[key].value for key in _PLAIN}
     for key, default, _ in _NUMBERS:
         plain[key] = default if hasattr(options, key) else found[key].value
     return Asked(
         protocol=name,
-        weights=tuple(filter(None, (found["weights"].value, *found["against"].value))),
+        weights=tuple(spec for spec in weights if spec),
         out=pathlib.Path(out).expanduser() if out else None,
         options=options,
         **plain,
