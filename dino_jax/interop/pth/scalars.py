@@ -53,8 +53,12 @@ def scalar(arguments: tuple[Any, ...]) -> bool | int | float:
 
 
 def reconstruct(arguments: tuple[Any, ...], kind: object) -> NumpyArray:
-    """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`; `kind` stands for ndarray."""
-    if len(arguments) != 3 or arguments[0] is not kind or arguments[1:] != ((0,), b"b"):
+    """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`; `kind` stands for ndarray.
+
+    Python 2 wrote the last as a string, which it made no difference to.
+    """
+    forms = (((0,), b"b"), ((0,), "b"))
+    if len(arguments) != 3 or arguments[0] is not kind or arguments[1:] not in forms:
         raise RefusedError("it describes a numpy array in an unknown way", FOREIGN)
     return NumpyArray()
 
