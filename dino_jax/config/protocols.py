@@ -79,6 +79,17 @@ class FinetuneOptions:
 class SegmentOptions:
     """Linear and nearest-neighbour probes of patch tokens."""
 
+    size: int = option(448, "short side of the images in pixels; the aspect is kept")
+    probes: tuple[str, ...] = option(("linear", "knn"), "linear, knn or both")
+    train_set: str = option("train", "the images learned from: CamVid's folder, VOC's list")
+    val_set: str = option("val", "the images segmented: a folder, a list, or a file of names")
+    classes: int | None = option(None, "labels before void (CamVid 11, VOC 21)")
+    iterations: int = option(100, "of L-BFGS, for the linear probe")
+    decay: float = option(1e-4, "of the linear probe's weights")
+    k: int = option(20, "neighbours that vote")
+    temperature: float = option(0.07, "of the votes' weights")
+    bank: int = option(65536, "training patches to look among, drawn if there are more")
+
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalOptions:
@@ -117,6 +128,16 @@ class VideoOptions:
 @dataclasses.dataclass(frozen=True)
 class JaccardOptions:
     """Overlap of attention with objects (paper, figure 4)."""
+
+    size: int = option(480, "images are stretched to squares of so many pixels a side")
+    mass: tuple[float, ...] = option(
+        (0.6, 0.8), "share of the attention kept; the paper says .6 and .8; the first makes masks"
+    )
+    val_set: str = option("val", "a list of ImageSets/Segmentation, or a file of names")
+    ignore_void: bool = option(False, "leave void out of the union, where the authors count it")
+    masks: bool = option(False, "write masks, boxes and JSON of every image; any images will do")
+    lost: str = option("keys", "what object discovery reads of a ViT", choices=("keys", "patches"))
+    expansion: int = option(100, "patches that may join the seed of a discovered object")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The layout of CamVid as SegNet gave it out: `train`, `trainannot`, `val`, `valannot`, …
+"""The layout of CamVid as SegNet gave it out: `train` and `trainannot`, `val` and `valannot`.
 
 A mask is a grey or palette PNG with the stem of its image: 0 to 10 a class, 11 void.
 """

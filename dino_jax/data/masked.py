@@ -60,7 +60,7 @@ class MaskedImages(Source):
             if len(unknown):
                 raise UserError(
                     f"the mask {self.masks[index]} holds label {unknown[0]}: expected 0 to "
-                    f"{self.classes - 1}, or {self.void} for void; --classes sets how many there are"
+                    f"{self.classes - 1}, or {self.void} for void; --classes sets their number"
                 )
         return labels
 
@@ -84,7 +84,7 @@ class MaskedImages(Source):
         """No image has one class."""
 
     def _stamp(self, index: int) -> object:
-        return [_written(path[index]) for path in (self.images, self.masks) if path]
+        return [_written(paths[index]) for paths in (self.images, self.masks)]
 
 
 def _written(path: pathlib.Path) -> object:

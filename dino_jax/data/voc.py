@@ -5,7 +5,7 @@ numbered within its image. Boxes come from `Annotations` where it is there.
 """
 
 import pathlib
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,13 +92,13 @@ def annotated_boxes(root: pathlib.Path, name: str) -> Int[np.ndarray, "n 4"] | N
     if not path.is_file():
         return None
     try:
-        found = [_box(each) for each in ElementTree.parse(path).getroot().iter("object")]
-    except (ElementTree.ParseError, ValueError) as error:
+        found = [_box(each) for each in ET.parse(path).getroot().iter("object")]
+    except (ET.ParseError, ValueError) as error:
         raise UserError(f"the annotation {path} cannot be understood: {error}") from error
     return np.array(found, np.int64).reshape(-1, 4)
 
 
-def _box(element: ElementTree.Element) -> tuple[int, int, int, int]:
+def _box(element: ET.Element) -> tuple[int, int, int, int]:
     sides = ("xmin", "ymin", "xmax", "ymax")
     told = [element.findtext(f"bndbox/{side}") for side in sides]
     if None in told:

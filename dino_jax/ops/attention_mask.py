@@ -46,9 +46,9 @@ def overlaps(
     if counted is not None:
         masks, objects = masks & counted, objects & counted
     # Sums of ones in float32 are exact up to 2**24 pixels; in float64, in any image.
-    kind = np.float32 if masks[0].size < 1 << 24 else np.float64
-    first = objects.reshape(len(objects), -1).astype(kind)
-    second = masks.reshape(len(masks), -1).astype(kind)
+    kind: type = np.float32 if masks[0].size < 1 << 24 else np.float64
+    first: np.ndarray = objects.reshape(len(objects), -1).astype(kind)
+    second: np.ndarray = masks.reshape(len(masks), -1).astype(kind)
     both = (first @ second.T).astype(np.float64)
     sizes = first.sum(axis=1, dtype=np.float64), second.sum(axis=1, dtype=np.float64)
     either = sizes[0][:, None] + sizes[1][None, :] - both
@@ -66,11 +66,12 @@ def best_overlaps(
 
 
 def centred_ellipse(
-    height: int, width: int, *, share: float = 0.4
+    height: int, width: int, *, share: float = np.pi / 8
 ) -> Bool[np.ndarray, "height width"]:
     """An ellipse about the centre of an image, of its proportions, that covers `share` of it.
 
-    What needs no network: photographs show their object in the middle. Raises ValueError unless
+    What needs no network: photographs show their object in the middle. By default the box around
+    it has half the area of the image. Raises ValueError unless
     0 < `share` <= pi / 4, the most that fits.
     """
     if not 0 < share <= np.pi / 4:
