@@ -123,7 +123,7 @@ def _losses(found: Array, targets: Array) -> Array:
     return jax.nn.logsumexp(found, axis=1) - own
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames=("iterations",))
 def fit(
     examples: Examples,
     start: Classifier,
