@@ -28,10 +28,54 @@ class KnnOptions:
 class LinearOptions:
     """A linear classifier on frozen features (eval_linear.py)."""
 
+    protocol: str = option(
+        "grid",
+        "train every --lrs at once and choose on a held-out part of --data; or the reference's: "
+        "one --lr, and the best epoch on --val",
+        choices=("grid", "reference"),
+    )
+    lr: float = option(0.001, "of --protocol=reference, for a batch of 256")
+    lrs: tuple[float, ...] = option(
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0), "learning rates, for a batch of 256"
+    )
+    epochs: int = option(100, "over the training images")
+    train_batch: int = option(1024, "images to a step, over all devices")
+    augment: bool = option(
+        True, "a random crop and flip of each image in each epoch; false: features taken once"
+    )
+    held_out: float = option(0.1, "share of --data that chooses the learning rate (10,000 at most)")
+    n_last_blocks: int | None = option(
+        None, "class tokens of so many last blocks, joined (default: 4; vit_base 1)"
+    )
+    avgpool: bool | None = option(
+        None, "the mean patch token beside the class token (default: vit_base)"
+    )
+    head: str = option(
+        "trained", "or the linear head released with the weights", choices=("trained", "released")
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class LogisticOptions:
     """Logistic regression on frozen features (paper, tables 10 and 12)."""
+
+    labels: tuple[float, ...] = option((1.0, 10.0, 100.0), "percent of the labels, class by class")
+    subset: str | None = option(
+        None, "a file that lists the labelled images, a name a line, in place of --labels"
+    )
+    l2: float | None = option(None, "weight of the penalty (default: chosen from --l2s)")
+    l2s: tuple[float, ...] = option(
+        (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), "penalties tried on a held-out part of --data"
+    )
+    held_out: float = option(0.2, "share of the labelled images that chooses the penalty")
+    normalise: bool = option(True, "scale features to length one")
+    iterations: int = option(1000, "of L-BFGS, at most")
+    precision_form: str = option(
+        "eleven",
+        "average precision of several labels: VOC 2007's eleven points, the area of later VOCs, "
+        "or scikit-learn's steps",
+        choices=("eleven", "area", "step"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
