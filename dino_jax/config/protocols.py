@@ -107,7 +107,7 @@ class FinetuneOptions:
     mix_group: int | None = option(None, "images that are mixed by one draw; 0: the whole batch")
     randaugment: str | None = option(None, "rand-m9-mstd0.5-inc1, say, or none")
     jitter: float | None = option(None, "of brightness, contrast, saturation; 0: none")
-    crop_scale: tuple[float, ...] | None = option(None, "least and greatest share of the area")
+    least_area: float | None = option(None, "smallest share of the image that a crop may be")
     flip: float | None = option(None, "probability of a mirrored image")
     erasing: float | None = option(None, "probability that a box is erased")
     fill: str | None = option(None, "of what is erased: pixel, colour or grey")
