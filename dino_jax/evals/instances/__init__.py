@@ -1,0 +1,1 @@
+"""Finding one instance among images: ground truths, image sizes, descriptors."""
