@@ -50,11 +50,11 @@ def run(request: Request) -> Report:
         encoder, train, size=options.size, store=request.store, mesh=request.mesh,
         batch_size=request.batch_size,
     )  # fmt: skip
-    seen: np.ndarray = tokens.shares.any(axis=0)
+    seen = tokens.shares.sum(axis=0) > 0
     if not seen.any():
         raise UserError(f"the masks of {train.spec} hold nothing but void")
     counts = _confusions(request, val, _fitted(request, tokens))
-    shown: np.ndarray = next(iter(counts.values())).any(axis=(0, 2))
+    shown = next(iter(counts.values())).sum(axis=(0, 2)) > 0
     if not shown.any():
         raise UserError(f"the masks of {val.spec} hold nothing but void")
     return _report(train, val, counts, options, _absent(train, seen, shown))
