@@ -1,0 +1,1 @@
+"""One module to a protocol: `run(request)` gives its report."""
