@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Int, UInt8
+from PIL import Image
 
 from dino_jax.config import UserError
 from dino_jax.data import photometric
@@ -39,6 +40,7 @@ class Augmentation:
     flip_probability: float = 0.5
     policy: Policy | None = None
     jitter: float = 0.0  # of brightness, contrast and saturation
+    resampling: Image.Resampling = Image.Resampling.BICUBIC
 
     def __call__(
         self, image: UInt8[np.ndarray, "h w c"], seed: int, epoch: int, example: int, copy: int
@@ -49,7 +51,7 @@ class Augmentation:
             where, *image.shape[:2],
             scale=self.scale, ratio=self.ratio, flip_probability=self.flip_probability,
         )  # fmt: skip
-        crop = cut(image, [box], self.size)[0]
+        crop = cut(image, [box], self.size, self.resampling)[0]
         random = generator(seed, epoch, example, copy, Purpose.PHOTOMETRIC)
         if self.policy is not None:
             crop = apply(crop, draw(random, self.policy), self.policy)

@@ -1,0 +1,192 @@
+"""One linear probe of one network: its images, its features, its training."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dino_jax.config import UserError
+from dino_jax.config.protocols import LinearOptions
+from dino_jax.data.holdout import Subset
+from dino_jax.data.source import Source
+from dino_jax.evals.classes import Labelled, hold_out, open_labelled
+from dino_jax.evals.linear.batches import augmented_batches, cached_batches
+from dino_jax.evals.linear.features import Inputs, linear_inputs
+from dino_jax.evals.linear.state import Keeper, Progress, beginning
+from dino_jax.evals.linear.training import Batches, Course, Score, train
+from dino_jax.evals.protocol import Request
+from dino_jax.ops import heads, scores
+
+MOST_HELD_OUT = 10_000
+_ROWS = 8192
+
+
+class Features(NamedTuple):
+    """Features of images that could be read, and their labels."""
+
+    rows: Float[np.ndarray, "n inputs"]
+    labels: Int[np.ndarray, " n"]
+
+
+class Probe(NamedTuple):
+    """What is trained on, chosen by and measured on."""
+
+    request: Request
+    options: LinearOptions
+    inputs: Inputs
+    images: Labelled
+    learnt: Int[np.ndarray, " learnt"]
+    held: Int[np.ndarray, " held"]
+    """Training images that choose the learning rate; none under the reference's protocol."""
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rate of each head, for a batch of 256."""
+        return self.options.lrs if self.options.protocol == "grid" else (self.options.lr,)
+
+
+def open_probe(request: Request) -> Probe:
+    """Open the images of a request and split off those that choose.
+
+    Raises:
+        UserError: an option out of range, images without labels, classes that differ.
+    """
+    options: LinearOptions = request.options
+    _check(options)
+    encoder = request.network
+    inputs = linear_inputs(encoder, n_last_blocks=options.n_last_blocks, avgpool=options.avgpool)
+    images = open_labelled(request.data, request.val, channels=encoder.channels)
+    learnt, held = np.arange(len(images.train)), np.zeros(0, np.int64)
+    if options.protocol == "grid":
+        labels, share = images.train_labels, options.held_out
+        learnt, held = hold_out(labels, share, seed=request.seed, most=MOST_HELD_OUT)
+        if not len(held):
+            raise UserError(
+                f"{request.data} has one image to each class, so none can be held out: give more, "
+                "or say --protocol=reference"
+            )
+    return Probe(request, options, inputs, images, learnt, held)
+
+
+def val_features(probe: Probe) -> Features:
+    """Features of the images to measure on, in their order."""
+    return _stored(probe, probe.images.val, probe.images.val_labels, None)
+
+
+def held_features(probe: Probe) -> Features:
+    """Features of the training images that choose."""
+    return _stored(probe, probe.images.train, probe.images.train_labels, probe.held)
+
+
+def trained(probe: Probe, val: Features) -> Progress:
+    """Train the heads, from where an interrupted run of the same request stood."""
+    options, request = probe.options, probe.request
+    if options.augment:
+        batch = min(options.train_batch, len(probe.learnt))
+        number, batches = len(probe.learnt), _augmented(probe, batch)
+    else:
+        rows = _stored(probe, probe.images.train, probe.images.train_labels, probe.learnt)
+        number = len(rows.labels)
+        batch = min(options.train_batch, number)
+        batches = cached_batches(*rows, batch=batch, seed=request.seed)
+    course = Course(probe.rates, options.epochs, number // batch, batch)
+    keeper = Keeper(request.out or request.store.folder, _told(probe, course))
+    progress = keeper.load()
+    if progress is None:
+        key = jax.random.key(request.seed)
+        first = heads.initial(
+            key, heads=len(probe.rates), classes=probe.images.classes, inputs=val.rows.shape[1]
+        )
+        progress = beginning(first, options.epochs)
+    score = _score(val) if options.protocol == "reference" else None
+    return train(course, progress, batches, keeper, score=score)
+
+
+def hits(
+    weight: Float[np.ndarray, "classes inputs"],
+    bias: Float[np.ndarray, " classes"],
+    features: Features,
+    k: Sequence[int] = (1, 5),
+) -> dict[int, Bool[np.ndarray, " n"]]:
+    """Whether the label of each image is among a head's k highest answers, for every k."""
+    parts = []
+    held = jnp.asarray(weight), jnp.asarray(bias)
+    for start in range(0, len(features.labels), _ROWS):
+        found = heads.logits(*held, jnp.asarray(features.rows[start : start + _ROWS]))
+        labels = features.labels[start : start + _ROWS]
+        parts.append([np.asarray(scores.correct(found, labels, k=each)) for each in k])
+    return {
+        each: np.concatenate(found) for each, found in zip(k, zip(*parts, strict=True), strict=True)
+    }
+
+
+def _score(val: Features) -> Score:
+    def top1(held: heads.Heads) -> float:
+        first = np.asarray(held.weight[0]), np.asarray(held.bias[0])
+        return 100 * float(np.mean(hits(*first, val, (1,))[1]))
+
+    return top1
+
+
+def _stored(
+    probe: Probe, source: Source, labels: np.ndarray, indices: np.ndarray | None
+) -> Features:
+    request = probe.request
+    rows, index = request.store.features(
+        request.network,
+        source,
+        indices,
+        what=probe.inputs.what,
+        function=probe.inputs.function,
+        mesh=request.mesh,
+        batch_size=request.batch_size,
+    )
+    return Features(rows, labels[index])
+
+
+def _augmented(probe: Probe, batch: int) -> Batches:
+    request, images = probe.request, probe.images
+    return augmented_batches(
+        request.network,
+        probe.inputs.function,
+        Subset(images.train, probe.learnt),
+        images.train_labels[probe.learnt],
+        batch=batch,
+        seed=request.seed,
+        mesh=request.mesh,
+        batch_size=request.batch_size,
+    )
+
+
+def _told(probe: Probe, course: Course) -> dict[str, object]:
+    """All that the course of training depends on."""
+    encoder, options = probe.request.network, probe.options
+    reference = options.protocol == "reference"
+    return {
+        "weights": encoder.identity,
+        "reading": [encoder.size, encoder.resize, *encoder.mean, *encoder.std],
+        "what": probe.inputs.what,
+        "images": probe.images.train.content_key(),
+        "learnt": hashlib.sha256(probe.learnt.astype(np.int64).tobytes()).hexdigest(),
+        "measured": probe.images.val.content_key() if reference else None,
+        "course": course._asdict(),
+        "augment": options.augment,
+        "seed": probe.request.seed,
+    }
+
+
+def _check(options: LinearOptions) -> None:
+    rates = options.lrs if options.protocol == "grid" else (options.lr,)
+    if not rates or min(rates) <= 0:
+        flag = "--lrs" if options.protocol == "grid" else "--lr"
+        raise UserError(f"{flag}={','.join(map(str, rates))}: expected learning rates above 0")
+    for name in ("epochs", "train_batch"):
+        if getattr(options, name) < 1:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag}={getattr(options, name)}: expected 1 or more")
+    if not 0 < options.held_out < 1:
+        raise UserError(f"--held-out={options.held_out}: expected a share between 0 and 1")

@@ -1,0 +1,128 @@
+"""Linear classification of frozen features (eval_linear.py; paper, tables 2 and 7)."""
+
+import numpy as np
+from jaxtyping import Bool
+
+from dino_jax.config import UserError
+from dino_jax.data.sources import open_source
+from dino_jax.evals.linear.export import write_head
+from dino_jax.evals.linear.features import linear_inputs
+from dino_jax.evals.linear.probe import (
+    Features,
+    Probe,
+    held_features,
+    hits,
+    open_probe,
+    trained,
+    val_features,
+)
+from dino_jax.evals.linear.released import answers, check_released, labels_of_head
+from dino_jax.evals.linear.state import Progress
+from dino_jax.evals.protocol import Report, Request, Sample, percent
+from dino_jax.ops import scores
+
+TITLE = "Linear classification of frozen features"
+_TITLES = {"linear_top1": "linear top-1", "linear_top5": "linear top-5"}
+
+
+def run(request: Request) -> Report:
+    """Train a linear classifier, or ask the released one, and measure it on `--val`.
+
+    Figures: `linear_top1` and `linear_top5`, percent.
+    """
+    if request.options.head == "released":
+        return _released(request)
+    probe = open_probe(request)
+    val = val_features(probe)
+    progress = trained(probe, val)
+    if request.options.protocol == "reference":
+        return _best_epoch(probe, progress, val)
+    return _best_rate(probe, progress, val)
+
+
+def _best_rate(probe: Probe, progress: Progress, val: Features) -> Report:
+    """The head whose learning rate did best on what was held out of the training images."""
+    weights, biases = (np.asarray(each) for each in progress.heads[:2])
+    held = held_features(probe)
+    chosen_by = [
+        percent(hits(weight, bias, held, (1,))[1]) if np.isfinite(weight).all() else -1.0
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
+    best = int(np.argmax(chosen_by))
+    found = [hits(weight, bias, val) for weight, bias in zip(weights, biases, strict=True)]
+    rate = probe.rates[best]
+    said = (
+        f"linear: {probe.inputs.said}; {len(probe.rates)} learning rates trained together on "
+        f"{len(probe.learnt)} images for {probe.options.epochs} epochs, the one that is best on "
+        f"{len(held.labels)} others of the training images measured"
+    )
+    notes = [said]
+    if best in (0, len(probe.rates) - 1) and len(probe.rates) > 1:
+        notes.append(f"the best learning rate, {rate:g}, is at an end of --lrs: try beyond it")
+    told = {
+        f"{each:g}": {
+            "held_out_top1": None if chosen < 0 else chosen,
+            **{f"top{k}": percent(units) for k, units in of_rate.items()},
+        }
+        for each, chosen, of_rate in zip(probe.rates, chosen_by, found, strict=True)
+    }
+    return _report(
+        probe, found[best], weights[best], biases[best], notes=notes,
+        values={"linear_lr": rate, "linear_by_lr": told},
+    )  # fmt: skip
+
+
+def _best_epoch(probe: Probe, progress: Progress, val: Features) -> Report:
+    """What the original reports: the highest top-1 on `--val` of all epochs."""
+    said = (
+        f"linear: {probe.inputs.said}; the highest top-1 of {probe.options.epochs} epochs on the "
+        "images measured, as the original reports"
+    )
+    best = int(np.argmax(progress.top1))
+    weight, bias = progress.best_weight, progress.best_bias
+    return _report(
+        probe, hits(weight, bias, val), weight, bias, notes=[said],
+        values={
+            "linear_lr": probe.rates[0], "linear_best_epoch": best,
+            "linear_by_epoch": progress.top1.tolist(),
+        },
+    )  # fmt: skip
+
+
+def _report(
+    probe: Probe,
+    found: dict[int, Bool[np.ndarray, " n"]],
+    weight: np.ndarray,
+    bias: np.ndarray,
+    *,
+    notes: list[str],
+    values: dict[str, object],
+) -> Report:
+    out = probe.request.out
+    names = probe.images.train.class_names
+    files = write_head(out, weight, bias, class_names=names) if out else ()
+    report = _figures(found, probe.images.classes)
+    return report._replace(notes=tuple(notes), values=values, files=files)
+
+
+def _released(request: Request) -> Report:
+    encoder, options = request.network, request.options
+    weight, _ = check_released(encoder)
+    if request.val is None:
+        raise UserError("--val is missing: name the images to measure on")
+    source = open_source(request.val, channels=encoder.channels)
+    labels = labels_of_head(source, len(weight))
+    inputs = linear_inputs(encoder, n_last_blocks=options.n_last_blocks, avgpool=options.avgpool)
+    rows, index = request.store.features(
+        encoder, source, what=inputs.what, function=inputs.function, mesh=request.mesh,
+        batch_size=request.batch_size,
+    )  # fmt: skip
+    found = answers(encoder, rows)
+    units = {k: np.asarray(scores.correct(found, labels[index], k=k)) for k in (1, 5)}
+    note = f"linear: the released head of {encoder.name} on {inputs.said}"
+    return _figures(units, len(weight))._replace(notes=(note,))
+
+
+def _figures(found: dict[int, Bool[np.ndarray, " n"]], classes: int) -> Report:
+    shown = {f"linear_top{k}": Sample(units) for k, units in found.items() if k < classes or k == 1}
+    return Report(TITLE, shown, {name: _TITLES[name] for name in shown})
