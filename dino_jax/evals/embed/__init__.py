@@ -1,0 +1,1 @@
+"""Features of every image of a source in one file: streamed, resumable."""

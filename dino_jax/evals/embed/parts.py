@@ -1,0 +1,125 @@
+"""Features kept in parts beside the file they are for, so that an interrupted pass goes on."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dino_jax.config import UserError
+
+MADE_BY = "made_by.json"
+
+
+class Parts:
+    """A folder of parts: part k holds the features of a fixed range of examples, whole or not.
+
+    A part appears under its name only once it is on the disk, however the process ends.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Take the folder; `claimed` makes it."""
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def claimed(self, key: Mapping[str, Any], *, restart: bool = False) -> Iterator[None]:
+        """Keep the folder for this process, for parts of which `key` says what made them.
+
+        Parts of another key are removed if `restart`.
+
+        Raises:
+            UserError: they are not to be, or another process holds the folder.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(self.folder, os.O_RDONLY)
+        try:
+            _lock(held, self.folder)
+            self._agree(dict(key), restart)
+            yield
+        finally:
+            os.close(held)
+
+    def _agree(self, key: dict[str, Any], restart: bool) -> None:
+        known = self._key()
+        if known is not None and known != key:
+            if not restart:
+                names = sorted(n for n in key.keys() | known.keys() if key.get(n) != known.get(n))
+                raise UserError(
+                    f"{self.folder} holds what was begun with other {' and '.join(names)}: go on "
+                    "with the same, or add --overwrite to begin anew"
+                )
+            known = None
+        if known is None:
+            for path in self.folder.iterdir():
+                path.unlink()
+            write_whole(self.folder / MADE_BY, json.dumps(key).encode())
+
+    def _key(self) -> dict[str, Any] | None:
+        try:
+            key = json.loads((self.folder / MADE_BY).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+        return key if isinstance(key, dict) else {}
+
+    def __contains__(self, number: int) -> bool:
+        """Whether this part is there."""
+        return self._path(number).exists()
+
+    def write(
+        self, number: int, features: Float[np.ndarray, "n row"], index: Int[np.ndarray, " n"]
+    ) -> None:
+        """Keep the features of a part and which examples they are of; `n` may be 0."""
+        path = self._path(number)
+        partial = path.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.save(file, index)
+            np.save(file, features)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def read(self, number: int) -> tuple[Float[np.ndarray, "n row"], Int[np.ndarray, " n"]]:
+        """What `write` was given."""
+        with open(self._path(number), "rb") as file:
+            index = np.load(file)
+            return np.load(file), index
+
+    def index(self, number: int) -> Int[np.ndarray, " n"]:
+        """Which examples a part holds, without reading their features."""
+        with open(self._path(number), "rb") as file:
+            return np.load(file)
+
+    def remove(self) -> None:
+        """Take the folder away."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, number: int) -> pathlib.Path:
+        return self.folder / f"{number:07}.part"
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Write a file that is there with all its content, or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _lock(held: int, folder: pathlib.Path) -> None:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise UserError(
+                f"another process is writing into {folder}: wait for its end, or choose another "
+                "--out"
+            ) from error
+        # Some network file systems have no locks: then nobody is kept out.
