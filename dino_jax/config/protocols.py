@@ -186,12 +186,33 @@ class JaccardOptions:
 
 @dataclasses.dataclass(frozen=True)
 class TsneOptions:
-    """A map of classes or images (paper, figure 10)."""
+    """A map of classes or images by PCA and t-SNE (paper, figure 11)."""
+
+    of: str = option("classes", "what a point is", choices=("classes", "images"))
+    components: int = option(
+        30, "principal components that t-SNE sees; 0: the features as they are"
+    )
+    perplexity: float = option(20.0, "about how many neighbours count; lowered for few points")
+    learning_rate: float = option(200.0, "of t-SNE")
+    iterations: int = option(5000, "of t-SNE, at most")
+    images: int | None = option(2000, "images on a map of images, evenly over the source")
+    thumbnails: int = option(0, "photographs drawn into the map")
 
 
 @dataclasses.dataclass(frozen=True)
 class CorrespondOptions:
-    """Patches of two images that match (paper, figure 9)."""
+    """Patches of two images that match by the cosine of their features."""
+
+    mutual: bool = option(True, "only patches that are each other's nearest; --nomutual for all")
+    top: int | None = option(None, "so many matches of the highest similarity; None: all")
+    foreground: float | None = option(
+        None, "only patches within this share (0 to 1) of the CLS token's attention, in both images"
+    )
+    size: int = option(448, "short side of both images in pixels; the aspect is kept")
+    drawn: int = option(60, "matches drawn as lines")
+    homography: str | None = option(
+        None, "a text file of 3 x 3 numbers that take pixels of the first image to the second"
+    )
 
 
 class Protocol(NamedTuple):

@@ -1,0 +1,1 @@
+"""Maps of classes or images in two dimensions."""
