@@ -113,6 +113,7 @@ class FinetuneOptions:
     fill: str | None = option(None, "of what is erased: pixel, colour or grey")
     repeats: int | None = option(None, "copies of an image in a batch, each augmented anew")
     ema: float | None = option(None, "of a moving average of the weights, scored beside; 0: none")
+    accumulate: int = option(1, "parts of a batch worked off one after another, to save memory")
     eval_every: float = option(1.0, "epochs between scores")
     log_every: int = option(10, "steps between lines of figures")
     save_every: float = option(1.0, "epochs between checkpoints")
@@ -166,6 +167,17 @@ class CopyDetectionOptions:
 class VideoOptions:
     """DAVIS-2017, label propagation (eval_video_segmentation.py)."""
 
+    size: int = option(480, "short side of the frames in pixels; the longer is cut to 64s")
+    context: int = option(7, "frames before that labels come from, beside the first")
+    neighbourhood: int = option(12, "patches up, down and aside that are looked at; 0: all")
+    top_k: int = option(5, "patches that give their labels, over all frames together")
+    temperature: float = option(0.1, "of the weights of these")
+    propagate: str = option(
+        "patches",
+        "by what masks follow: patches, or nothing (the first mask is repeated)",
+        choices=("patches", "first"),
+    )
+    sequences: tuple[str, ...] = option((), "only these of ImageSets/2017/val.txt (default: all)")
     score: str | None = option(None, "a folder of predicted masks to score, without a network")
 
 
