@@ -19,6 +19,8 @@ from dino_jax.data.palette import read_indexed
 VOID = 255
 """Taken for background, in the first mask and in those that are scored."""
 
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, 5  # EXIF; from 5 on height and width change places
+
 Masks = UInt8[np.ndarray, "frames h w"]
 
 
@@ -88,31 +90,28 @@ def _video(root: pathlib.Path, name: str, listed: pathlib.Path) -> Video:
     return Video(name, tuple(frames), tuple(masks))
 
 
-def read_frame(
-    path: pathlib.Path, like: tuple[int, int] | None = None
-) -> UInt8[np.ndarray, "h w 3"]:
-    """One frame in colour; raises `UserError` if unreadable, or not `like` (height, width)."""
+def read_frame(path: pathlib.Path, channels: int = 3) -> UInt8[np.ndarray, "h w c"]:
+    """One frame, upright; raises `UserError` if it cannot be read."""
     try:
-        frame = decode(path.read_bytes())
+        return decode(path.read_bytes(), channels)
     except UnreadableImageError as error:
         raise UserError(f"the frame {path} cannot be read: {error}") from error
-    if like is not None and frame.shape[:2] != like:
-        raise UserError(
-            f"{path} is {_size(frame.shape)} pixels, but the first frame is {_size(like)}: the "
-            "frames of a sequence must be of one size"
-        )
-    return frame
 
 
 def read_truth(video: Video) -> Truth:
     """Every mask of a sequence, void taken for background.
 
     Raises:
-        UserError: a mask is unreadable, of another size than the first frame, or holds an object
-            that the first mask lacks; or the first mask holds none.
+        UserError: the frames differ in size; a mask is unreadable, of another size, or holds an
+            object that the first mask lacks; or the first mask holds none.
     """
-    with Image.open(video.frames[0]) as image:
-        size = image.height, image.width
+    size = _frame_size(video.frames[0])
+    for frame in video.frames[1:]:
+        if _frame_size(frame) != size:
+            raise UserError(
+                f"{frame} is {_size(_frame_size(frame))} pixels, but the first frame is "
+                f"{_size(size)}: the frames of a sequence must be of one size"
+            )
     masks = np.zeros((len(video.masks), *size), np.uint8)
     known: set[int] = set()
     for number, path in enumerate(video.masks):
@@ -130,14 +129,13 @@ def read_truth(video: Video) -> Truth:
     return Truth(masks, max(known))
 
 
-def read_predictions(folder: str | pathlib.Path, video: Video, truth: Truth) -> Masks:
-    """Predicted masks of a sequence, from its second frame to its last but one.
+def predicted_paths(folder: str | pathlib.Path, video: Video) -> list[pathlib.Path]:
+    """The files of predicted masks of a sequence, from its second frame to its last but one.
 
     Those of the first and the last frame are not scored and need not be there.
 
     Raises:
-        UserError: the folder of the sequence is missing, lacks a mask, holds one of no frame; or
-            a mask is unreadable, of another size, or holds an index above the objects'.
+        UserError: the folder of the sequence is missing, lacks a mask, or holds one of no frame.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
@@ -161,13 +159,24 @@ def read_predictions(folder: str | pathlib.Path, video: Video, truth: Truth) -> 
             f"{len(present)} predictions for the {len(paths)} frames of {video.name}: {surplus[0]} "
             "belongs to none"
         )
+    return paths[1:-1]
+
+
+def read_predictions(folder: str | pathlib.Path, video: Video, truth: Truth) -> Masks:
+    """Predicted masks of a sequence, without those of the first and the last frame.
+
+    Raises:
+        UserError: as `predicted_paths`; or a mask is unreadable, of another size than the true
+            ones, or holds an index above those of the objects.
+    """
     masks = np.zeros_like(truth.masks[1:-1])
-    for number, path in enumerate(paths[1:-1]):
+    for number, path in enumerate(predicted_paths(folder, video)):
         masks[number] = _of_size(read_indexed(path), masks.shape[1:], path, "the true mask")
-        if masks[number].max() > truth.objects:
+        highest = int(masks[number].max())
+        if highest > truth.objects:
             raise UserError(
-                f"{path} holds index {masks[number].max()}, but {video.name} has only "
-                f"{truth.objects} object(s)"
+                f"{path} holds index {highest}, but the objects of {video.name} end at "
+                f"{truth.objects}"
             )
     return masks
 
@@ -178,6 +187,16 @@ def _of_size(
     if labels.shape != tuple(size):
         raise UserError(f"{path} is {_size(labels.shape)} pixels, but {other} {_size(size)}")
     return labels
+
+
+def _frame_size(path: pathlib.Path) -> tuple[int, int]:
+    """Height and width of a frame, upright, without decoding it."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception as error:  # a damaged file makes decoders raise nearly anything
+        raise UserError(f"the frame {path} cannot be read: {error}") from error
 
 
 def _size(shape: tuple[int, ...]) -> str:

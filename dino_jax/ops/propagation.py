@@ -185,11 +185,10 @@ def _enlarged(values: Float[Array, "..."], factor: int, *, axis: int) -> Float[A
     count = values.shape[axis]
     places = np.maximum((np.arange(count * factor) + 0.5) / factor - 0.5, 0)
     before = places.astype(np.int64)
-    share = (places - before).astype(np.float32)
     shape = [1] * values.ndim
     shape[axis] = -1
+    share = jnp.asarray((places - before).reshape(shape), jnp.float32)
     after = np.minimum(before + 1, count - 1)
-    share = jnp.asarray(share.reshape(shape))
     return (1 - share) * jnp.take(values, before, axis) + share * jnp.take(values, after, axis)
 
 

@@ -1,0 +1,1 @@
+"""Masks through video: carrying the first one on, and scoring what came of it."""
