@@ -39,17 +39,6 @@ def check_options(options: TsneOptions) -> None:
         raise UserError(f"--images={options.images}: expected {FEWEST} or more")
 
 
-def class_means(
-    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, "classes d"], Int[np.ndarray, " classes"]]:
-    """The mean feature of every class that has an image, and which class it is."""
-    present, places = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(present), features.shape[1]), np.float64)
-    for place, row in zip(places, features, strict=True):
-        sums[place] += row
-    return (sums / np.bincount(places)[:, None]).astype(np.float32), present
-
-
 def fitting_perplexity(wanted: float, points: int) -> float:
     """No more than a third of the other points: beyond, every point is every other's neighbour."""
     return min(wanted, (points - 1) / 3)

@@ -1,0 +1,1 @@
+"""Patches of two images that show the same."""
