@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Int
 
 from dino_jax.config import UserError
+from dino_jax.data import multilabel
 from dino_jax.data.randomness import permutation
 from dino_jax.data.source import Source
-from dino_jax.data.sources import open_source
 
 
 class Labelled(NamedTuple):
@@ -27,19 +27,37 @@ def open_labelled(data: str, val: str | None, *, channels: int) -> Labelled:
     Raises:
         UserError: no --val, a source without labels, a class that one of them lacks, one class.
     """
+    return matched(*open_both(data, val, channels=channels))
+
+
+def open_both(data: str, val: str | None, *, channels: int) -> tuple[Source, Source]:
+    """The sources of `--data` and `--val`, of one label an image or of several.
+
+    Raises:
+        UserError: no --val, or a source that cannot be opened.
+    """
     if val is None:
         raise UserError("--val is missing: name the images to measure on")
-    train, held = open_source(data, channels=channels), open_source(val, channels=channels)
+    train, held = (multilabel.open_labelled(spec, channels=channels) for spec in (data, val))
+    return train, held
+
+
+def matched(train: Source, held: Source) -> Labelled:
+    """The labels of two sources in the numbering of the first; classes go by their names.
+
+    Raises:
+        UserError: a source without labels, a class that one of them lacks, one class.
+    """
     labels = [labels_of(source) for source in (train, held)]
     if train.class_names and held.class_names:
         labels[1] = _renumbered(train, held, labels[1])
     classes = max(len(train.class_names), *(int(each.max()) + 1 for each in labels))
     present = [np.unique(each) for each in labels]
     if len(present[0]) < 2:
-        raise UserError(f"{data} has one class: expected two or more to tell apart")
-    for source, own, other in ((data, present[0], present[1]), (val, present[1], present[0])):
-        if len(lacking := np.setdiff1d(other, own)):
-            raise UserError(_lacks(source, train, int(lacking[0])))
+        raise UserError(f"{train.spec} has one class: expected two or more to tell apart")
+    for source, own, other in ((train, 0, 1), (held, 1, 0)):
+        if len(lacking := np.setdiff1d(present[other], present[own])):
+            raise UserError(_lacks(source.spec, train, int(lacking[0])))
     return Labelled(train, held, labels[0], labels[1], classes)
 
 
@@ -49,6 +67,8 @@ def labels_of(source: Source) -> Int[np.ndarray, " n"]:
     Raises:
         UserError: it has none.
     """
+    if isinstance(source, multilabel.MultiLabelled):
+        raise UserError(f"{source.spec} has several labels to an image: expected one class each")
     if source.labels is None:
         raise UserError(f"{source.spec} has no labels: expected a folder to each class")
     return np.asarray(source.labels)
@@ -70,6 +90,17 @@ def hold_out(
         held.append(members[:number])
     chosen = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def folds(
+    labels: Int[np.ndarray, " n"], number: int, *, seed: int
+) -> list[Int[np.ndarray, " held"]]:
+    """Parts of the examples, by `seed`, each with about as many of every class.
+
+    The only example of a class is in none. Parts may be empty.
+    """
+    members = [each for each in members_of(labels, seed=seed) if len(each) > 1]
+    return [np.sort(np.concatenate([each[k::number] for each in members])) for k in range(number)]
 
 
 def members_of(labels: Int[np.ndarray, " n"], *, seed: int) -> list[Int[np.ndarray, " members"]]:

@@ -68,7 +68,9 @@ def place(
     devices = 1 if mesh is None else mesh.size
     number = len(features)
     chunks = max(1, math.ceil(number / (chunk * devices)))
-    rows = math.ceil(number / (chunks * devices)) * devices
+    # Sizes that differ by little share a compiled search.
+    multiple = devices * min(64, chunk)
+    rows = math.ceil(number / (chunks * multiple)) * multiple
     counts = np.ones(targets.shape, np.float32)
     if ignored is not None:
         counts[ignored] = 0

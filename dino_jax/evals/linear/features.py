@@ -39,7 +39,7 @@ def linear_inputs(
             raise UserError(
                 f"{flag}: {encoder.arch} has one feature to an image; leave the option away"
             )
-        return Inputs("cls", "the feature of the image", _class_token(encoder))
+        return one_feature(encoder)
     base = encoder.arch == "vit_base"
     pooled = (base and n_last_blocks in (None, 1)) if avgpool is None else avgpool
     blocks = n_last_blocks or (1 if base or pooled else min(4, encoder.depth))
@@ -56,16 +56,18 @@ def linear_inputs(
         said = "class token and mean patch token of the last block, interleaved"
         return Inputs("cls+mean-interleaved", said, _interleaved(encoder))
     if blocks == 1:
-        return Inputs("cls", "the class token", _class_token(encoder))
+        return one_feature(encoder)
     said = f"class tokens of the last {blocks} blocks"
     return Inputs(f"cls-last-{blocks}", said, _class_tokens(encoder, blocks))
 
 
-def _class_token(encoder: Encoder) -> FeatureFunction:
+def one_feature(encoder: Encoder) -> Inputs:
+    """The feature of an image that k-NN takes too: the class token, or a ResNet's mean."""
+
     def function(params: Params, images: Array) -> Array:
         return encoder.features(params, images).cls
 
-    return function
+    return Inputs("cls", "the feature of the image (class token)", function)
 
 
 def _class_tokens(encoder: Encoder, blocks: int) -> FeatureFunction:

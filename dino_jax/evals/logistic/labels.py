@@ -1,0 +1,53 @@
+"""The labels of two sources as targets: one class to an image, or any number of labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dino_jax.config import UserError
+from dino_jax.data.multilabel import MultiLabelled
+from dino_jax.data.source import Source
+from dino_jax.evals.classes import matched, open_both
+from dino_jax.evals.logistic.fitting import Targets
+
+
+class Images(NamedTuple):
+    """Images to learn from and to measure on, with targets in one numbering."""
+
+    train: Source
+    val: Source
+    train_targets: Targets
+    val_targets: Targets
+
+
+def open_images(data: str, val: str | None, *, channels: int) -> Images:
+    """Open `--data` and `--val`.
+
+    Raises:
+        UserError: no labels, classes that differ, or several labels in one of them alone.
+    """
+    train, held = open_both(data, val, channels=channels)
+    if isinstance(train, MultiLabelled) and isinstance(held, MultiLabelled):
+        return _several(train, held)
+    found = matched(train, held)
+    targets = [Targets(each, found.classes) for each in (found.train_labels, found.val_labels)]
+    return Images(train, held, *targets)
+
+
+def _several(train: MultiLabelled, held: MultiLabelled) -> Images:
+    names = train.class_names
+    if sorted(names) != sorted(held.class_names):
+        odd = sorted(set(names) ^ set(held.class_names))[0]
+        raise UserError(
+            f"the class {odd!r} is in one of {train.spec} and {held.spec} alone: --data and --val "
+            "need the same classes"
+        )
+    if len(absent := np.flatnonzero(train.relevant.sum(axis=0) == 0)):
+        name = names[absent[0]]
+        raise UserError(f"{train.spec} has no images of the class {name!r}, to learn it from")
+    columns = np.array([held.class_names.index(name) for name in names])
+    return Images(
+        train, held,
+        Targets(train.relevant, len(names), train.ignored),
+        Targets(held.relevant[:, columns], len(names), held.ignored[:, columns]),
+    )  # fmt: skip
