@@ -55,10 +55,9 @@ def training_tokens(
     *,
     size: int,
     store: FeatureStore,
-    mesh: Mesh,
-    batch_size: int,
+    extractor: DenseExtractor,
 ) -> Tokens:
-    """Encode every image of a source at a short side of `size` pixels; patches of one size follow.
+    """Encode every image of a source at a short side of `size` pixels, by `patch_features`.
 
     They are written as they come, to the store's folder under a key of weights, images and size
     (and read from there the next time), or without one to a file that goes when it is closed.
@@ -70,7 +69,6 @@ def training_tokens(
     told = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     if folder is not None and (kept := _read(folder, told)) is not None:
         return kept
-    extractor = patch_features(encoder, mesh=mesh, batch_size=batch_size)
 
     def load(index: int) -> Pair:
         return fitted_pair(source, encoder, size, index)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from dino_jax.config import UserError
 from dino_jax.evals.dense.stream import Dense, DenseExtractor
 from dino_jax.evals.encoder import NETWORK, Encoder
-from dino_jax.ops.attention_mask import centred_ellipse
+from dino_jax.ops.attention_mask import centred_map
 from dino_jax.types import Params
 
 KEYS, PATCHES = "keys", "patches"
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
     extractor: DenseExtractor
     heads: int
-    """0 of what has no network: an ellipse then stands for the attention."""
+    """0 of what has no network: a map that knows no image stands for the attention."""
     features: str
     """`keys` or `patches`."""
 
@@ -41,8 +41,7 @@ class Reading(NamedTuple):
         held = self.heads * rows * columns
         features = found.feature[held:].reshape(rows, columns, -1)
         if not self.heads:
-            ellipse = centred_ellipse(rows, columns).astype(np.float32)
-            return Encoded(ellipse[None], features)
+            return Encoded(centred_map(rows, columns)[None], features)
         return Encoded(found.feature[:held].reshape(self.heads, rows, columns), features)
 
 
@@ -50,7 +49,7 @@ def open_reading(encoder: Encoder, *, features: str, mesh: Mesh, batch_size: int
     """Attention of the last block, and its keys or the patches after the final norm.
 
     `keys` are only of a vision transformer of two blocks or more; other networks give patches, and
-    what is no network gives patches and an ellipse instead of an attention.
+    what is no network gives patches, and no attention.
 
     Raises:
         UserError: a network without attention.

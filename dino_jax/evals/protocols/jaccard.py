@@ -179,7 +179,8 @@ def _report(
     notes = list(images.notes)
     if encoder.kind != NETWORK:
         notes.append(
-            f"{encoder.name}: a centred ellipse stands for the attention; LOST reads the patches."
+            f"{encoder.name}: a Gaussian about the centre stands for the attention, so that its "
+            "regions are centred ellipses; LOST reads the patches."
         )
     elif reading.features != options.lost:
         notes.append(f"{encoder.name}: LOST reads the patches, since it has no keys to read.")

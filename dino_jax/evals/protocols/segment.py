@@ -11,7 +11,7 @@ from dino_jax.config.protocols import SegmentOptions
 from dino_jax.data.masked import MaskedImages
 from dino_jax.evals.dense.layouts import open_masked
 from dino_jax.evals.dense.probes import Probe, fit_linear, nearest_patches
-from dino_jax.evals.dense.stream import read_ahead
+from dino_jax.evals.dense.stream import DenseExtractor, read_ahead
 from dino_jax.evals.dense.tokens import Pair, Tokens, fitted_pair, patch_features, training_tokens
 from dino_jax.evals.encoder import check_patches
 from dino_jax.evals.protocol import Report, Request, Sample
@@ -46,14 +46,14 @@ def run(request: Request) -> Report:
             f"{train.spec} has {len(train.class_names)} classes and {val.spec} "
             f"{len(val.class_names)}: the probes need the same"
         )
+    extractor = patch_features(encoder, mesh=request.mesh, batch_size=request.batch_size)
     tokens = training_tokens(
-        encoder, train, size=options.size, store=request.store, mesh=request.mesh,
-        batch_size=request.batch_size,
-    )  # fmt: skip
+        encoder, train, size=options.size, store=request.store, extractor=extractor
+    )
     seen = tokens.shares.sum(axis=0) > 0
     if not seen.any():
         raise UserError(f"the masks of {train.spec} hold nothing but void")
-    counts = _confusions(request, val, _fitted(request, tokens))
+    counts = _confusions(request, val, extractor, _fitted(request, tokens))
     shown = next(iter(counts.values())).sum(axis=(0, 2)) > 0
     if not shown.any():
         raise UserError(f"the masks of {val.spec} hold nothing but void")
@@ -88,11 +88,13 @@ def _fitted(request: Request, tokens: Tokens) -> dict[str, Probe]:
 
 
 def _confusions(
-    request: Request, source: MaskedImages, probes: Mapping[str, Probe]
+    request: Request,
+    source: MaskedImages,
+    extractor: DenseExtractor,
+    probes: Mapping[str, Probe],
 ) -> dict[str, np.ndarray]:
     """The confusion of every image (n, classes, classes) of every probe."""
     encoder, classes = request.network, source.classes or 0
-    extractor = patch_features(encoder, mesh=request.mesh, batch_size=request.batch_size)
 
     def load(index: int) -> tuple[Pair, int]:
         return fitted_pair(source, encoder, request.options.size, index), index
