@@ -149,8 +149,13 @@ def _solarise_add(picture: Picture, value: float, outside: tuple[int, ...]) -> P
 
 
 def _posterise(picture: Picture, value: float, outside: tuple[int, ...]) -> Picture:
+    """Keep the highest bits; none of them at the greatest magnitude, which Pillow itself refuses.
+
+    Older versions gave a black picture then, and so it was in DeiT's training.
+    """
     del outside
-    return ImageOps.posterize(picture, int(value)) if value < 8 else picture
+    kept = 256 - 2 ** (8 - int(value))
+    return picture.point([level & kept for level in range(256)] * len(picture.getbands()))
 
 
 def _enhanced(kind: type) -> Operation:

@@ -50,12 +50,19 @@ class Labelled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Every:
-    """Epochs between scores and checkpoints, steps between lines, threads of the reader."""
+    """Epochs between scores and checkpoints, steps between lines, and how a step is worked off."""
 
     eval_every: float = 1.0
     save_every: float = 1.0
     log_every: int = 10
     threads: int | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no interval."""
+        for name, value in dataclasses.asdict(self).items():
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')}={value}: expected more than 0")
 
 
 class Tuned(NamedTuple):
@@ -95,9 +102,10 @@ class Run:
         """
         self.encoder, self.data, self.recipe = encoder, data, recipe
         self.folder, self.mesh, self.seed, self.every = folder, mesh, seed, every
-        if recipe.batch_size % mesh.size:
+        if recipe.batch_size % (mesh.size * every.accumulate):
             raise UserError(
-                f"--batch-size={recipe.batch_size} is not divisible by the {mesh.size} devices"
+                f"--batch-size={recipe.batch_size} is not divisible by {mesh.size} devices times "
+                f"--accumulate={every.accumulate}: choose a multiple"
             )
         self.order = Repeated(
             len(data.train), recipe.batch_size,
@@ -123,12 +131,16 @@ class Run:
             drop_path=self.recipe.drop_path,
         )
         mean, std = tuple(self.encoder.mean), tuple(self.encoder.std)
-        return Training(classifier, self.recipe, self.steps, warmup_steps, self.seed, mean, std)
+        return Training(
+            classifier, self.recipe, self.steps, warmup_steps, self.seed, mean, std,
+            self.every.accumulate,
+        )  # fmt: skip
 
     def asked(self) -> dict[str, Any]:
         """What a continuation must agree with."""
         told = {"weights": self.encoder.identity, "size": self.encoder.size, "seed": self.seed}
         told |= {"images": len(self.data.train), "classes": list(self.data.classes)}
+        told["accumulate"] = self.every.accumulate
         return told | dataclasses.asdict(self.recipe)
 
     def start(self) -> TuneState:
@@ -180,7 +192,7 @@ class Run:
                 bar.update()
                 stopping = stop()
                 scored = self._due(done, self.every.eval_every)
-                if scored or stopping or done % self.every.log_every == 0 or done == self.steps:
+                if scored or done % self.every.log_every == 0 or done == self.steps:
                     line = _line(done, self.order.steps_per_epoch, pending)
                     line |= self._scores(state) if scored else {}
                     line["seconds"] = round(time.perf_counter() - began, 2)

@@ -50,6 +50,8 @@ class Training:
     seed: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    accumulate: int = 1
+    """Parts of a batch that go through the network one after another."""
 
     def rate(self) -> schedules.Schedule:
         """The learning rate by step: a linear warm-up, then a cosine."""
@@ -117,12 +119,7 @@ def make_step(
 
     def step(state: TuneState, batch: DeviceBatch) -> tuple[TuneState, dict[str, Array]]:
         images, targets, keys = prepared(training, state.step, batch)
-
-        def loss_of(params: Params) -> tuple[Array, tuple[Array, Stats]]:
-            logits, stats = training.classifier(params, state.stats, images, train=True, keys=keys)
-            return mixing.soft_cross_entropy(logits, targets), (logits, stats)
-
-        (loss, (logits, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        loss, grads, logits, stats = gradient(training, state, images, targets, keys)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimiser.update(
             clipped(grads, norm, recipe.clip), state.opt_state, state.params, state.step
@@ -139,6 +136,42 @@ def make_step(
         return new._replace(step=state.step + 1), metrics
 
     return step
+
+
+def gradient(
+    training: Training,
+    state: TuneState,
+    images: Float[Array, "batch height width channels"],
+    targets: Float[Array, "batch classes"],
+    keys: Key[Array, "batch"],
+) -> tuple[Array, Params, Float[Array, "batch classes"], Stats]:
+    """Loss, gradient, logits and new batch statistics, over `accumulate` parts of the batch."""
+
+    def loss_of(params: Params, stats: Stats, part: Any) -> tuple[Array, tuple[Array, Stats]]:
+        images, targets, keys = part
+        logits, stats = training.classifier(params, stats, images, train=True, keys=keys)
+        return mixing.soft_cross_entropy(logits, targets), (logits, stats)
+
+    found = jax.value_and_grad(loss_of, has_aux=True)
+    count = training.accumulate
+    if count == 1:
+        (loss, (logits, stats)), grads = found(state.params, state.stats, (images, targets, keys))
+        return loss, grads, logits, stats
+
+    # Part a takes rows a, a + A, a + 2A, …: a reshape that moves nothing between devices.
+    def split(value: Array) -> Array:
+        return jnp.swapaxes(value.reshape(-1, count, *value.shape[1:]), 0, 1)
+
+    def body(carry: Any, part: Any) -> tuple[Any, Array]:
+        total, stats = carry
+        (loss, (logits, stats)), grads = found(state.params, stats, part)
+        return (jax.tree.map(lambda a, b: a + b / count, total, (loss, grads)), stats), logits
+
+    start = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
+    ((loss, grads), stats), logits = jax.lax.scan(
+        body, (start, state.stats), jax.tree.map(split, (images, targets, keys))
+    )
+    return loss, grads, jnp.swapaxes(logits, 0, 1).reshape(targets.shape), stats
 
 
 def prepared(

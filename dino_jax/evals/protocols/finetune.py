@@ -34,7 +34,10 @@ def run(request: Request) -> Report:
         raise UserError("finetune needs --val=SPEC and --out=DIR")
     data, notes = labelled(request.data, request.val, channels=encoder.channels)
     options = request.options
-    every = Every(options.eval_every, options.save_every, options.log_every, options.threads)
+    every = Every(
+        options.eval_every, options.save_every, options.log_every, options.threads,
+        options.accumulate,
+    )  # fmt: skip
     prepared = Run(
         encoder, data, recipe,
         folder=folder_of(request.out, encoder), mesh=request.mesh, seed=request.seed, every=every,
