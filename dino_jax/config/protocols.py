@@ -22,6 +22,12 @@ class KnnOptions:
 
     k: tuple[int, ...] = option((10, 20, 100, 200), "neighbours that vote")
     temperature: float = option(0.07, "of the votes' weights")
+    precision_form: str = option(
+        "eleven",
+        "average precision of several labels: VOC 2007's eleven points, the area of later VOCs, "
+        "or scikit-learn's steps",
+        choices=("eleven", "area", "step"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +71,7 @@ class LogisticOptions:
     )
     l2: float | None = option(None, "weight of the penalty (default: chosen from --l2s)")
     l2s: tuple[float, ...] = option(
-        (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), "penalties tried on a held-out part of --data"
+        (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7), "penalties tried on a held-out part of --data"
     )
     held_out: float = option(0.2, "share of the labelled images that chooses the penalty")
     normalise: bool = option(True, "scale features to length one")
