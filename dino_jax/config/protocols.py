@@ -186,6 +186,11 @@ class VideoOptions:
     sequences: tuple[str, ...] = option((), "only these of ImageSets/2017/val.txt (default: all)")
     score: str | None = option(None, "a folder of predicted masks to score, without a network")
 
+    @property
+    def without_network(self) -> bool:
+        """Whether no patches are asked for."""
+        return self.score is not None or self.propagate == "first"
+
 
 @dataclasses.dataclass(frozen=True)
 class JaccardOptions:
@@ -244,7 +249,7 @@ class Protocol(NamedTuple):
     needs_val: bool = False
     needs_out: bool = False
     without_weights: str = ""
-    """The option that makes weights needless."""
+    """The option, or what the options tell, that makes weights needless."""
 
 
 _LABELLED = "labelled images: folder:, tar:, tfds:, arrayrecord:"
@@ -276,7 +281,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     "video": Protocol(
         VideoOptions, "propagation of masks through video", "a folder laid out as DAVIS-2017",
-        without_weights="score",
+        without_weights="without_network",
     ),
     "jaccard": Protocol(
         JaccardOptions, "overlap of attention with objects", "a folder laid out as VOC"

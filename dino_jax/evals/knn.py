@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from dino_jax.config import EvalConfig, UserError
 from dino_jax.data.evaluation import EvalBatch, eval_batches
@@ -91,11 +91,15 @@ class KnnEvaluator:
             temperature=self._config.knn_temperature,
             classes=self._classes,
         )[self._config.knn_k]
-        labels = self._query_labels[queries.index]
-        return {
-            "knn_top1": scores.accuracy(votes, labels),
-            "knn_top5": scores.accuracy(votes, labels, k=5),
-        }
+        hits = right(votes, self._query_labels[queries.index])
+        return {f"knn_{name}": 100 * float(np.mean(each)) for name, each in hits.items()}
+
+
+def right(
+    votes: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
+) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Of every query, whether its class has the most votes (`top1`) or is among five (`top5`)."""
+    return {f"top{k}": np.asarray(scores.correct(votes, labels, k=k)) for k in (1, 5)}
 
 
 def shared_labels(

@@ -1,24 +1,58 @@
-"""Weighted nearest neighbours: the k-NN vote of the reference, streamed over the bank."""
+"""Weighted nearest neighbours: a search that streams the bank over all devices, and the votes."""
 
 import functools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
 
 AnyArray = jax.Array | np.ndarray
-BANK_CHUNK = 8192
-QUERY_CHUNK = 1024
+BANK_CHUNK = 4096
+QUERY_CHUNK = 512
+_CHUNKS_AT_ONCE = 16
+_VOTERS = 2048  # queries whose votes are counted at once
 _Best = tuple[Array, Array]  # products and indices found so far
 
 
-def unit(vectors: Float[AnyArray, "n d"]) -> Float[Array, "n d"]:
+def unit(vectors: Float[AnyArray, "*n d"]) -> Float[Array, "*n d"]:
     """Scale each row to length one, as the reference does before the vote (zero rows stay zero)."""
     vectors = jnp.asarray(vectors, jnp.float32)
     length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / jnp.maximum(length, 1e-12)
+
+
+class _Layout(NamedTuple):
+    """Which rows of the bank a device looks at, and when.
+
+    Device i holds `visits` times `chunks` chunks of `chunk` rows, one after the other, so that the
+    bank's order is that of the devices. A chunk's size depends on the bank alone: every product
+    is then rounded in the same way however many devices there are.
+    """
+
+    mesh: Mesh
+    total: int
+    chunk: int
+    chunks: int
+    visits: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a device in one visit."""
+        return self.chunk * self.chunks
+
+    @property
+    def split(self) -> NamedSharding:
+        """The leading axis over the devices."""
+        return NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+
+    @property
+    def whole(self) -> NamedSharding:
+        """The same on every device."""
+        return NamedSharding(self.mesh, PartitionSpec())
 
 
 def nearest(
@@ -26,59 +60,135 @@ def nearest(
     bank: Float[AnyArray, "n d"],
     *,
     k: int,
+    cosine: bool = False,
+    mesh: Mesh | None = None,
     bank_chunk: int = BANK_CHUNK,
     query_chunk: int = QUERY_CHUNK,
-) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
+) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
     """Find the k largest inner products of every query with the bank, best first.
 
-    Equal products go to the smaller bank index. Only `query_chunk` x `bank_chunk` products exist
-    at once, so neither side need fit into memory as a full matrix. Returns products and bank
-    indices. Raises ValueError if the bank holds fewer than k rows.
+    Equal products go to the smaller bank index. With `cosine` all rows are scaled to length one
+    first. The bank is split over the devices of the mesh (default: one) and sent piece by piece,
+    so it may be larger than their memory; memory-mapped, larger than the host's. Queries must
+    fit. Only each device's k best meet. Returns products and bank indices, on the host. Raises
+    ValueError if the bank holds fewer than k rows.
     """
-    queries, bank = jnp.asarray(queries, jnp.float32), jnp.asarray(bank, jnp.float32)
     if not 1 <= k <= len(bank):
         raise ValueError(f"k must lie between 1 and the {len(bank)} vectors of the bank, not {k}")
-    chunk = min(bank_chunk, len(bank))
+    if not len(queries):
+        return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
+    layout = _layout(len(bank), bank_chunk, mesh or Mesh(np.array(jax.local_devices()[:1]), "data"))
+    bank, asked = np.asarray(bank), np.asarray(queries)
     # One compiled shape for every block of queries, whatever is left over at the end.
-    block = min(query_chunk, max(len(queries), 1))
-    padding = -len(queries) % block
-    padded = jnp.pad(queries, ((0, padding), (0, 0)))
-    found = [
-        _nearest_block(padded[start : start + block], bank, k=k, chunk=chunk)
-        for start in range(0, len(padded), block)
-    ]
-    if not found:
-        return jnp.zeros((0, k), jnp.float32), jnp.zeros((0, k), jnp.int32)
-    products, indices = (jnp.concatenate(part)[: len(queries)] for part in zip(*found, strict=True))
+    block = min(query_chunk, len(asked))
+    starts = range(0, len(asked), block)
+    blocks = [_placed(asked[start : start + block], block, cosine, layout) for start in starts]
+    best = [_nothing(block, k, layout) for _ in blocks]
+    for visit in range(layout.visits):
+        rows = _rows(bank, visit, cosine, layout)
+        # So that no more than two pieces of the bank are on the devices at once.
+        jax.block_until_ready(best)
+        best = [
+            _visited(found, some, rows, jnp.int32(visit), layout=layout)
+            for found, some in zip(best, blocks, strict=True)
+        ]
+    done = [_merged_over_devices(found, layout=layout) for found in best]
+    products, indices = (np.concatenate(part)[: len(asked)] for part in zip(*done, strict=True))
     return products, indices
 
 
-@functools.partial(jax.jit, static_argnames=("k", "chunk"))
-def _nearest_block(
-    queries: Float[Array, "q d"], bank: Float[Array, "n d"], *, k: int, chunk: int
-) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
-    count = len(bank)
-    chunks = -(-count // chunk)
-    padded = jnp.pad(bank, ((0, chunks * chunk - count), (0, 0)))
+def _layout(count: int, bank_chunk: int, mesh: Mesh) -> _Layout:
+    chunks = -(-count // bank_chunk)
+    chunk = -(-count // chunks)  # chunks of like size, the least padding
+    each = -(-chunks // mesh.size)
+    visits = -(-each // _CHUNKS_AT_ONCE)
+    return _Layout(mesh, count, chunk, -(-each // visits), visits)
 
-    def visit(best: _Best, number: Int[Array, ""]) -> tuple[_Best, None]:
-        rows = jax.lax.dynamic_slice_in_dim(padded, number * chunk, chunk)
-        indices = number * chunk + jnp.arange(chunk, dtype=jnp.int32)
-        products = jnp.matmul(queries, rows.T, precision=jax.lax.Precision.HIGHEST)
-        products = jnp.where((indices < count)[None, :], products, -jnp.inf)
-        # Two small selections instead of one over k + chunk columns that would copy the block.
-        top, place = jax.lax.top_k(products, min(k, chunk))
-        # Those found before stand first: a stable selection then prefers the smaller index.
-        products = jnp.concatenate([best[0], top], axis=1)
-        indices = jnp.concatenate([best[1], indices[place]], axis=1)
-        top, place = jax.lax.top_k(products, k)
-        return (top, jnp.take_along_axis(indices, place, axis=1)), None
 
-    nothing = (
-        jnp.full((len(queries), k), -jnp.inf, jnp.float32),
-        jnp.full((len(queries), k), count, jnp.int32),
+def _nothing(block: int, k: int, layout: _Layout) -> _Best:
+    shape = layout.mesh.size, block, k
+    return (
+        jnp.full(shape, -jnp.inf, jnp.float32, device=layout.split),
+        jnp.full(shape, layout.total, jnp.int32, device=layout.split),
     )
-    return jax.lax.scan(visit, nothing, jnp.arange(chunks, dtype=jnp.int32))[0]
+
+
+def _placed(rows: np.ndarray, length: int, cosine: bool, layout: _Layout) -> Array:
+    """Rows filled up with zeros to `length`, on every device."""
+    filled = _filled(rows, length)
+    placed = jax.make_array_from_callback(filled.shape, layout.whole, lambda index: filled[index])
+    return _unit(placed) if cosine else placed
+
+
+def _rows(bank: np.ndarray, visit: int, cosine: bool, layout: _Layout) -> Array:
+    """What the devices look at in one visit, (devices, rows, d)."""
+
+    def of_device(index: Any) -> np.ndarray:
+        start = ((index[0].start or 0) * layout.visits + visit) * layout.rows
+        return _filled(bank[start : start + layout.rows], layout.rows)[None]
+
+    shape = layout.mesh.size, layout.rows, bank.shape[1]
+    placed = jax.make_array_from_callback(shape, layout.split, of_device)
+    return _unit(placed) if cosine else placed
+
+
+def _filled(rows: np.ndarray, length: int) -> Float[np.ndarray, "length d"]:
+    filled = np.zeros((length, rows.shape[1]), np.float32)
+    filled[: len(rows)] = rows
+    return filled
+
+
+_unit = jax.jit(unit)
+
+
+@functools.partial(jax.jit, static_argnames=("layout",), donate_argnames=("best",))
+def _visited(
+    best: _Best,
+    queries: Float[Array, "q d"],
+    rows: Float[Array, "devices rows d"],
+    visit: Int[Array, ""],
+    *,
+    layout: _Layout,
+) -> _Best:
+    """The best of those found before and of this visit's rows, on each device for itself."""
+
+    def on_device(best: _Best, queries: Array, rows: Array, visit: Array) -> _Best:
+        first = (jax.lax.axis_index(layout.mesh.axis_names) * layout.visits + visit) * layout.rows
+        chunks = rows.reshape(layout.chunks, layout.chunk, rows.shape[-1])
+        products = jnp.concatenate([_products(queries, chunk) for chunk in chunks], axis=1)
+        there = first + jnp.arange(layout.rows, dtype=jnp.int32) < layout.total
+        products = jnp.where(there[None, :], products, -jnp.inf)
+        k = best[0].shape[-1]
+        # Two selections, since one over k + rows columns would copy all the products.
+        found, place = jax.lax.top_k(products, min(k, layout.rows))
+        merged = _first_of((best[0][0], best[1][0]), (found, first + place), k)
+        return merged[0][None], merged[1][None]
+
+    split, whole = layout.split.spec, PartitionSpec()
+    return jax.shard_map(
+        on_device, mesh=layout.mesh, in_specs=(split, whole, split, whole), out_specs=split
+    )(best, queries, rows, visit)
+
+
+def _products(queries: Array, rows: Array) -> Array:
+    return jnp.matmul(queries, rows.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _first_of(before: _Best, after: _Best, k: int) -> _Best:
+    """The k largest of two sets; the selection is stable, so equal ones come from `before`."""
+    products, indices = (
+        jnp.concatenate(parts, axis=-1) for parts in zip(before, after, strict=True)
+    )
+    products, place = jax.lax.top_k(products, k)
+    return products, jnp.take_along_axis(indices, place, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnames=("layout",))
+def _merged_over_devices(best: _Best, *, layout: _Layout) -> _Best:
+    # Every device's best, on all devices: the only thing that is sent between them.
+    found = [jax.lax.with_sharding_constraint(part, layout.whole) for part in best]
+    parts = list(zip(*found, strict=True))
+    return functools.reduce(lambda a, b: _first_of(a, b, a[0].shape[-1]), parts)
 
 
 @functools.partial(jax.jit, static_argnames=("classes",))
@@ -94,38 +204,68 @@ def vote(
     `similarities` are cosines, `labels` the classes of those neighbours. Votes are relative to
     the nearest neighbour's, which changes no order and cannot overflow (reference, section 1.10).
     """
-    logits = similarities / temperature
-    weights = jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True))
+    weights = _weights(similarities, temperature)
     rows = jnp.arange(len(labels))[:, None]
     return jnp.zeros((len(labels), classes), jnp.float32).at[rows, labels].add(weights)
+
+
+@jax.jit
+def share(
+    similarities: Float[Array, "q k"],
+    labels: Bool[Array, "q k classes"],
+    *,
+    temperature: float | Float[Array, ""],
+) -> Float[Array, "q classes"]:
+    """The share of the votes, in [0, 1], whose neighbours show each class.
+
+    For examples with any number of labels. Shares, unlike votes, compare between queries, which
+    average precision needs.
+    """
+    weights = _weights(similarities, temperature)
+    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    return jnp.einsum("qk,qkc->qc", weights, labels.astype(jnp.float32), precision="highest")
+
+
+def _weights(similarities: Array, temperature: float | Array) -> Array:
+    logits = similarities / temperature
+    return jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True))
 
 
 def knn_votes(
     queries: Float[AnyArray, "q d"],
     bank: Float[AnyArray, "n d"],
-    labels: Int[AnyArray, " labels"],
+    labels: Int[AnyArray, " labels"] | Bool[AnyArray, "labels classes"],
     *,
     k: Sequence[int],
     temperature: float,
     classes: int | None = None,
+    mesh: Mesh | None = None,
     bank_chunk: int = BANK_CHUNK,
-) -> dict[int, Float[Array, "q classes"]]:
+) -> dict[int, Float[np.ndarray, "q classes"]]:
     """Classify by weighted k-NN on cosine similarity, for several k from one search.
 
     Features come as they are (they are scaled to length one here); `labels` are those of the
-    bank, from 0. `classes` defaults to the largest label plus one. A k above the size of the bank
-    counts the whole bank. Returns votes by k (paper, section 4.1; reference, section 1.10).
+    bank, from 0, or which classes each shows: then the answer is `share`, else `vote`. `classes`
+    defaults to the largest label plus one. A k above the size of the bank counts the whole bank.
+    Returns votes by k (paper, section 4.1; reference, section 1.10).
     """
     labels = np.asarray(labels)
     if len(labels) != np.shape(bank)[0]:
         raise ValueError(f"{np.shape(bank)[0]} bank features came with {len(labels)} labels")
-    classes = int(labels.max()) + 1 if classes is None else classes
+    if classes is None and labels.ndim == 1:
+        classes = int(labels.max()) + 1
+    counted = share if labels.ndim == 2 else functools.partial(vote, classes=classes)
     longest = min(max(k), len(labels))
-    similarities, indices = nearest(unit(queries), unit(bank), k=longest, bank_chunk=bank_chunk)
-    neighbours = jnp.asarray(labels)[indices]
+    similarities, indices = nearest(
+        queries, bank, k=longest, cosine=True, mesh=mesh, bank_chunk=bank_chunk
+    )
+    blocks = [slice(start, start + _VOTERS) for start in range(0, max(len(indices), 1), _VOTERS)]
     return {
-        each: vote(
-            similarities[:, :each], neighbours[:, :each], temperature=temperature, classes=classes
+        each: np.concatenate(
+            [
+                counted(similarities[b, :each], labels[indices[b, :each]], temperature=temperature)
+                for b in blocks
+            ]
         )
         for each in k
     }
