@@ -143,14 +143,12 @@ def _check_needed(name: str, protocol: Protocol, found: flags.FlagValues, option
 
 
 def _usage(name: str, protocol: Protocol) -> str:
+    wanted = " --weights=SPEC --data=SPEC"
+    wanted += " --val=SPEC" if protocol.needs_val else " [--val=SPEC]" if protocol.val else ""
+    wanted += " --out=DIR" * protocol.needs_out
     lines = [
-        f"usage: python -m dino_jax.evaluate {name} --weights=SPEC --data=SPEC"
-        + (" --val=SPEC" if protocol.needs_val else " [--val=SPEC]" if protocol.val else "")
-        + (" --out=DIR" if protocol.needs_out else "")
-        + " [OPTION ...]",
-        "",
-        f"{protocol.said}: {protocol.options.__doc__}",
-        "",
+        _wrapped(f"usage: python -m dino_jax.evaluate {name}{wanted} [OPTION ...]", 7),
+        f"\n{protocol.options.__doc__}\n",
         f"--data=SPEC         {protocol.data}",
     ]
     if protocol.val:
@@ -161,12 +159,12 @@ def _usage(name: str, protocol: Protocol) -> str:
         choices = field.metadata["choices"]
         accepted = ", ".join(choices) if choices else describe(leaf)
         flag = f"--{field.name.replace('_', '-')}={_shown(field.default)}"
-        lines.append(
-            textwrap.fill(
-                f"{flag:<19} {field.metadata['said']} ({accepted})", 100, subsequent_indent=" " * 20
-            )
-        )
+        lines.append(_wrapped(f"{flag:<19} {field.metadata['said']} ({accepted})", 20))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(text: str, indent: int) -> str:
+    return textwrap.fill(text, 100, subsequent_indent=" " * indent)
 
 
 def _shown(value: Any) -> str:

@@ -56,7 +56,8 @@ def colour(
     _refuse(blocks, attention)
     del params, attention_block
     channels = min(images.shape[-1], 3)
-    levels = jnp.clip((images[..., :channels] * _LEVELS).astype(jnp.int32), 0, _LEVELS - 1)
+    values = jnp.round(255 * images[..., :channels]).astype(jnp.int32)
+    levels = values * _LEVELS // 256
     codes = (levels * (_LEVELS ** jnp.arange(channels))[None, None, None, :]).sum(axis=-1)
     cut = _patches(codes[..., None])[..., 0].reshape(len(images), -1, PATCH * PATCH)
     bins = _LEVELS**channels
