@@ -6,9 +6,10 @@ The same features (about a thousand centres) go to `knn_classifier` of a checkou
 facebookresearch/dino and to ours, each in a process of its own that lives through the run; turns
 alternate and medians are told. `script` is what eval_knn.py does of features: the votes of k = 10,
 20, 100 and 200, top-1 and top-5. `ratio` is its time over ours; `ratios` adds k = 20 alone, and
-the processor's seconds, which other work on the machine disturbs less. Answers are compared one by one:
-every prediction, and every set of five from k = 20 up. Then a bank of 1.28 million rows, in memory
-and memory-mapped: the most the process held at once (VmHWM). Needs torch, torchvision and Linux.
+the processor's seconds, which other work on the machine disturbs less. Answers are compared one by
+one: every prediction, and every set of five from k = 20 up. Then a bank of 1.28 million rows, in
+memory and memory-mapped: the most the process held at once (VmHWM). Needs torch, torchvision and
+Linux.
 """
 
 import argparse

@@ -82,7 +82,7 @@ def theirs(
     def score(k: tuple[int, ...], *, answers: bool) -> Answers:
         found: Answers = {}
         for each in k:
-            heard = []
+            heard: list[Any] = []
 
             def listening(votes: Any, *arguments: Any, heard: list[Any] = heard) -> Any:
                 done = sort(votes, *arguments)
