@@ -78,7 +78,7 @@ def test_operations_on_levels_are_those_of_numpy() -> None:
 
 
 def test_levels_are_stretched() -> None:
-    grey = np.linspace(50, 100, 16 * 24).reshape(16, 24, 1).repeat(3, axis=2).astype(np.uint8)
+    grey = np.linspace(50, 100, 160 * 240).reshape(160, 240, 1).repeat(3, axis=2).astype(np.uint8)
     stretched = done("AutoContrast", image=grey)
     assert stretched.min() == 0
     assert stretched.max() > 250

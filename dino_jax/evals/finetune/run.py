@@ -183,11 +183,12 @@ class Run:
         pending: list[dict[str, jax.Array]] = []
         began = time.perf_counter()
         with (
-            contextlib.closing(self._batches(start)) as batches,
+            contextlib.closing(self.batches(start, self.steps)) as batches,
             tqdm(total=self.steps, initial=start, unit="step", mininterval=1.0) as bar,
         ):
             for done, batch in enumerate(batches, start + 1):
-                state, metrics = step(state, put(self._screened(batch), self.mesh))
+                self._name_unreadable(batch)
+                state, metrics = step(state, put(batch, self.mesh))
                 pending.append(metrics)
                 bar.update()
                 stopping = stop()
@@ -210,7 +211,8 @@ class Run:
         every = max(1, round(epochs * self.order.steps_per_epoch))
         return step == self.steps or step % every == 0
 
-    def _batches(self, start: int) -> Generator[Batch, None, None]:
+    def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
+        """The batches of the steps [start, stop), each of this process's rows."""
         recipe, fill = self.recipe, [min(255, round(255 * x)) for x in self.encoder.mean]
         policy = None if recipe.randaugment == NONE else parse_policy(recipe.randaugment, fill)
         augmentation = Augmentation(
@@ -219,14 +221,13 @@ class Run:
         )  # fmt: skip
         return supervised_batches(
             self.data.train, self.data.train_labels, augmentation, self.order,
-            seed=self.seed, start_step=start, stop_step=self.steps,
+            seed=self.seed, start_step=start, stop_step=stop,
             process=(jax.process_index(), jax.process_count()), threads=self.every.threads,
         )  # fmt: skip
 
-    def _screened(self, batch: HostBatch) -> dict[str, np.ndarray]:
+    def _name_unreadable(self, batch: Batch) -> None:
         for index in batch["replaced"][batch["replaced"] >= 0]:
             self.data.train.name_unreadable(int(index))
-        return {name: value for name, value in batch.items() if name != "replaced"}
 
     def _scores(self, state: TuneState) -> dict[str, float]:
         found: dict[str, float] = {}

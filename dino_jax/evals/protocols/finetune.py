@@ -9,7 +9,7 @@ from dino_jax.config import UserError
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
 from dino_jax.evals.finetune.network import classified, save
-from dino_jax.evals.finetune.recipe import Recipe, described, recipe_of
+from dino_jax.evals.finetune.recipe import described, recipe_of
 from dino_jax.evals.finetune.records import CURVE
 from dino_jax.evals.finetune.run import Every, Labelled, Run, Tuned, folder_of
 from dino_jax.evals.knn import shared_labels
@@ -29,21 +29,34 @@ def run(request: Request) -> Report:
         UserError: data, recipe or weights that do not fit.
         Interrupted: a signal came; the state is saved in `--out`.
     """
-    encoder, recipe = request.network, recipe_of(request.options)
+    prepared, notes = prepare(request)
+    recipe = described(prepared.recipe)
+    log.info("recipe %s: %s", request.options.recipe, recipe)
+    return _report(
+        prepared, prepared.train(), (f"Recipe {request.options.recipe}: {recipe}.", *notes)
+    )
+
+
+def prepare(request: Request) -> tuple[Run, tuple[str, ...]]:
+    """The run that a request asks for, and what to say of its images.
+
+    Raises:
+        UserError: data, recipe or weights that do not fit.
+    """
+    encoder, options = request.network, request.options
     if request.out is None or request.val is None:
         raise UserError("finetune needs --val=SPEC and --out=DIR")
-    data, notes = labelled(request.data, request.val, channels=encoder.channels)
-    options = request.options
+    recipe = recipe_of(options)
     every = Every(
         options.eval_every, options.save_every, options.log_every, options.threads,
         options.accumulate,
     )  # fmt: skip
+    data, notes = labelled(request.data, request.val, channels=encoder.channels)
     prepared = Run(
         encoder, data, recipe,
         folder=folder_of(request.out, encoder), mesh=request.mesh, seed=request.seed, every=every,
     )  # fmt: skip
-    log.info("recipe %s: %s", options.recipe, described(recipe))
-    return _report(prepared, prepared.train(), recipe, (_note(options.recipe, recipe), *notes))
+    return prepared, notes
 
 
 def labelled(data: str, val: str, *, channels: int) -> tuple[Labelled, tuple[str, ...]]:
@@ -74,11 +87,7 @@ def _missing(source: Source, names: list[str]) -> str:
     return f"{source.spec} has no image of {len(names)} of the classes trained on: {shown}."
 
 
-def _note(name: str, recipe: Recipe) -> str:
-    return f"Recipe {name}: {described(recipe)}."
-
-
-def _report(prepared: Run, tuned: Tuned, recipe: Recipe, notes: tuple[str, ...]) -> Report:
+def _report(prepared: Run, tuned: Tuned, notes: tuple[str, ...]) -> Report:
     encoder, folder = prepared.encoder, tuned.folder
     samples: dict[str, Sample] = {}
     files = [folder / CURVE]
@@ -98,6 +107,6 @@ def _report(prepared: Run, tuned: Tuned, recipe: Recipe, notes: tuple[str, ...])
         samples=samples,
         titles={name: TITLES[name] for name in samples},
         notes=notes,
-        values={"steps": tuned.steps, "epochs": recipe.epochs, "recipe": prepared.asked()},
+        values={"steps": tuned.steps, "epochs": prepared.recipe.epochs, "recipe": prepared.asked()},
         files=(*files, names),
     )
