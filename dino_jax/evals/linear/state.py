@@ -77,7 +77,7 @@ class Keeper:
         if self.path is None or not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as kept:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as kept:
                 if str(kept["key"]) != self._key:
                     return None
                 return _progress({name: kept[name] for name in kept.files})
