@@ -33,10 +33,19 @@ def voc_root(folder: pathlib.Path) -> pathlib.Path | None:
 
 
 def names_of_set(root: pathlib.Path, subset: str) -> list[str]:
-    """The images of one list of `ImageSets/Segmentation`, or of any text file of names.
+    """The images of a list of `ImageSets/Segmentation`, or of any text file of names.
 
-    Raises `UserError` where there is no such list, or it names nothing or an image twice.
+    Several lists are named with commas between them. Raises `UserError` where there is no such
+    list, one names nothing, or an image is named twice.
     """
+    names = [name for each in subset.split(",") for name in _listed(root, each)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"the list {subset} names {twice} twice")
+    return names
+
+
+def _listed(root: pathlib.Path, subset: str) -> list[str]:
     own = root / _LISTS / f"{subset}.txt"
     path = own if own.is_file() else pathlib.Path(subset).expanduser()
     if not path.is_file():
@@ -49,9 +58,6 @@ def names_of_set(root: pathlib.Path, subset: str) -> list[str]:
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise UserError(f"the list {path} names no image")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"the list {path} names {twice} twice")
     return names
 
 

@@ -103,6 +103,9 @@ def test_a_file_of_names_is_a_list_too(tmp_path):
     (tmp_path / "mine.txt").write_text("val_2 1\n\ntrain_0\n")
     source = voc.open_voc(root, str(tmp_path / "mine.txt"))
     assert [source.name(index) for index in range(len(source))] == ["val_2", "train_0"]
+    assert len(voc.open_voc(root, "train,val")) == 6
+    with pytest.raises(UserError, match=r"names val_2 twice"):
+        voc.open_voc(root, f"val,{tmp_path}/mine.txt")
 
 
 def test_voc_s_mistakes(tmp_path):
