@@ -100,7 +100,8 @@ def folds(
     The only example of a class is in none. Parts may be empty.
     """
     members = [each for each in members_of(labels, seed=seed) if len(each) > 1]
-    return [np.sort(np.concatenate([each[k::number] for each in members])) for k in range(number)]
+    parts = [[each[k::number] for each in members] for k in range(number)]
+    return [np.sort(np.concatenate([np.zeros(0, np.int64), *part])) for part in parts]
 
 
 def members_of(labels: Int[np.ndarray, " n"], *, seed: int) -> list[Int[np.ndarray, " members"]]:
