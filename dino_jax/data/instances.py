@@ -6,7 +6,6 @@ their aspect and lie in the upper left corner of the square.
 
 import functools
 import hashlib
-import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -83,6 +82,17 @@ class Shrunk(Source):
         """The number of files."""
         return len(self._files)
 
+    def part(self, indices: Int[np.ndarray, " part"]) -> "Shrunk":
+        """Some of the images, as a source of their own."""
+        numbers = indices.tolist()
+        return Shrunk(
+            [self._files[number] for number in numbers],
+            [self._boxes[number] for number in numbers],
+            self._longest,
+            channels=self.channels,
+            square=self._square,
+        )
+
     @functools.cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """Height and width of every image on its square, by the headers of the files.
@@ -120,11 +130,7 @@ class Shrunk(Source):
         return None
 
     def content_key(self) -> str:
-        """Computed once: one evaluation asks for it with every size of image."""
-        return self._content_key
-
-    @functools.cached_property
-    def _content_key(self) -> str:
+        """What changes when the files, the boxes or the squares do."""
         told = f"{super().content_key()} {self._boxes} {self._longest} {self._square}"
         return hashlib.sha256(told.encode()).hexdigest()
 
@@ -139,9 +145,12 @@ class Shrunk(Source):
             with Image.open(self._files[index]) as image:
                 width, height = _upright_size(image)
         except Exception as error:  # a damaged file makes decoders raise nearly anything
-            raise UnreadableImageError(f"{self.name(index)}: {error}") from error
+            raise UnreadableImageError(f"cannot read {self.name(index)}: {error}") from error
         if (box := self._boxes[index]) is not None:
-            left, upper, right, lower = inside(box, width, height)
+            try:
+                left, upper, right, lower = inside(box, width, height)
+            except UnreadableImageError as error:
+                raise UnreadableImageError(f"{self.name(index)}: {error}") from None
             width, height = right - left, lower - upper
         # Asked of Pillow itself, whose rounding it is; a picture of one bit a pixel is small.
         small = Image.new("1", (width, height))
@@ -172,7 +181,7 @@ def inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     sides = (width, height, width, height)
     edges = [min(max(round(edge), 0), side) for edge, side in zip(box, sides, strict=True)]
     left, upper, right, lower = edges
-    if not (all(map(math.isfinite, box)) and left < right and upper < lower):
+    if not (left < right and upper < lower):
         raise UnreadableImageError(f"its box {box} is not within its {width}x{height} pixels")
     return left, upper, right, lower
 

@@ -35,7 +35,7 @@ def landmark_features(
     """The class token of every image with its aspect kept, in order, not normalised.
 
     Database and queries come together, so that a size is compiled once. What has no network, whose
-    descriptor's length hangs on the aspect, sees squares.
+    descriptor's length hangs on the aspect and the scale, sees squares at one scale.
 
     Raises:
         UserError: an image cannot be read, or is smaller than a patch.
@@ -47,7 +47,8 @@ def landmark_features(
     try:
         kinds = sorted(set(source.shapes))
     except UnreadableImageError as error:
-        raise UserError(f"cannot read {error}; copy it again: gnd counts on it") from None
+        raise UserError(f"{error}; the ground truth counts on it: copy it again") from None
+    multiscale = multiscale and encoder.kind == NETWORK
     scales = pooling.SCALES if multiscale else (1.0,)
     _check_sizes(source, encoder, min(scales))
     if len(kinds) > MANY:
@@ -59,8 +60,7 @@ def landmark_features(
         parts.append(
             exact_features(
                 request,
-                source,
-                own,
+                source.part(own),
                 side=longest,
                 what=f"landmark {height}x{width}{' over scales' if multiscale else ''}",
                 function=_described(encoder, height, width, scales),
@@ -72,30 +72,30 @@ def landmark_features(
 def exact_features(
     request: Request,
     source: Source,
-    indices: Int[np.ndarray, " n"],
+    needed: Int[np.ndarray, " needed"] | None = None,
     *,
     side: int,
     what: str,
     function: FeatureFunction,
-) -> Float[np.ndarray, "n d"]:
-    """Features of images that a source gives as squares of `side`, none of which may be missing.
+) -> Float[np.ndarray, "rows d"]:
+    """Features of images that a source gives as squares of `side`: of the `needed`, or of all.
 
     Raises:
-        UserError: one of them cannot be read.
+        UserError: one that is needed cannot be read.
     """
     rows, index = request.store.features(
         dataclasses.replace(request.network, size=side, resize=side),
         source,
-        indices,
         what=what,
         function=function,
         mesh=request.mesh,
         batch_size=request.batch_size,
     )
-    missing = np.setdiff1d(indices, index)
+    wanted = np.arange(len(source)) if needed is None else needed
+    missing = np.setdiff1d(wanted, index)
     if len(missing):
         raise UserError(f"cannot read {source.name(int(missing[0]))}; copy it again, or remove it")
-    return rows
+    return rows[np.searchsorted(index, wanted)]
 
 
 def _described(
