@@ -1,7 +1,7 @@
 """Two images beside each other, and lines between what matches."""
 
 import pathlib
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -13,6 +13,7 @@ _GAP = 0.02  # between the images, of their joint width
 _LONGEST = 1200  # pixels of a drawn image
 
 
+@runtime_checkable
 class Drawing(Protocol):
     """What is drawn (`evals.protocols.correspond.Pairs`)."""
 
@@ -66,7 +67,9 @@ def draw_matches(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
             linewidths=0.5, zorder=4,
         )  # fmt: skip
     lines = np.stack([ends[0][lined], ends[1][lined]], axis=1)
-    axis.add_collection(LineCollection(list(lines), colors=colours[lined], lw=0.8, alpha=0.9, zorder=3))
+    axis.add_collection(
+        LineCollection(list(lines), colors=colours[lined], lw=0.8, alpha=0.9, zorder=3)
+    )
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=pixels_per_inch, bbox_inches="tight", pad_inches=0.03)

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels."""
 
 
+@runtime_checkable
 class Drawing(Protocol):
     """What is drawn (`evals.protocols.tsne.Map`)."""
 
@@ -53,11 +54,17 @@ def draw_scatter(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
     labels = None if drawing.labels is None else np.asarray(drawing.labels)
     present = [] if labels is None else [int(label) for label in np.unique(labels)]
     legend = 0 < len(present) <= LEGEND and not drawing.named
-    width = _INCHES + 1.7 * legend
-    figure = Figure(figsize=(width, _INCHES + 0.4), dpi=pixels_per_inch)
+    middle, half = _extent(points)
+    wide, high = _INCHES * half / half.max()
+    figure = Figure(figsize=(wide + 1.7 * legend, high + 0.4), dpi=pixels_per_inch)
     canvas = FigureCanvasAgg(figure)
-    axis = figure.add_axes((0, 0, _INCHES / width, _INCHES / (_INCHES + 0.4)))
-    _frame(axis, points, drawing.title)
+    axis = figure.add_axes((0, 0, wide / (wide + 1.7 * legend), high / (high + 0.4)))
+    axis.set(
+        xlim=(middle[0] - half[0], middle[0] + half[0]), xticks=[],
+        ylim=(middle[1] - half[1], middle[1] + half[1]), yticks=[],
+    )  # fmt: skip
+    axis.spines[:].set(color="0.8", linewidth=0.6)
+    axis.set_title(drawing.title, fontsize=9, parse_math=False, wrap=True)
     size = float(np.clip(9000 / max(len(points), 1), 5, 44))
     if labels is None or drawing.named:
         x, y = points.T
@@ -75,26 +82,19 @@ def draw_scatter(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
             ncols=1 if len(present) <= 24 else 2, handletextpad=0.3, markerscale=1.3,
         )  # fmt: skip
     elif labels is not None:
-        middle = np.array([np.median(points[labels == label], axis=0) for label in present])
+        centres = np.array([np.median(points[labels == label], axis=0) for label in present])
         names = {k: _name(drawing.class_names, label) for k, label in enumerate(present)}
-        _write_names(canvas, axis, middle, names, {})
+        _write_names(canvas, axis, centres, names, {})
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=pixels_per_inch, bbox_inches="tight", pad_inches=0.06)
 
 
-def _frame(axis: Any, points: Float[np.ndarray, "n 2"], title: str) -> None:
-    """Equal scales, some margin for names, no ticks."""
+def _extent(points: Float[np.ndarray, "n 2"]) -> tuple[Any, Any]:
+    """The middle of the map and half its sides: the points', some margin, and not too slender."""
     low, high = points.min(axis=0), points.max(axis=0)
-    half = 0.56 * max(float((high - low).max()), 1e-6)
-    middle = (low + high) / 2
-    axis.set(
-        xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half),
-        xticks=[], yticks=[],
-    )  # fmt: skip
-    axis.set_aspect("equal")
-    axis.spines[:].set(color="0.8", linewidth=0.6)
-    axis.set_title(title, fontsize=9, parse_math=False, wrap=True)
+    sides = np.maximum(high - low, 1e-6)
+    return (low + high) / 2, 0.56 * np.maximum(sides, 0.75 * sides.max())
 
 
 def _classes(
@@ -114,7 +114,7 @@ def _photographs(
     """Draw those that cover no other one, the first first; returns where they are, by point."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    dots = axis.transData.transform(points)
+    dots = axis.transData.transform(points).tolist()
     half = canvas.get_renderer().points_to_pixels(72 * _SIDE / 2 + 2)
     placed: dict[int, Box] = {}
     for place, image in thumbnails.items():
@@ -163,9 +163,9 @@ def _free(
     width, height = size
     for right, up in _PLACES:
         gap = reach if right == 0 or up == 0 else 0.7 * reach
-        x = dot[0] + right * gap - (width * (1 - right) / 2)
-        y = dot[1] + up * gap - (height * (1 - up) / 2)
-        box: Box = (x, y, x + width, y + height)
+        x = float(dot[0] + right * gap - width * (1 - right) / 2)
+        y = float(dot[1] + up * gap - height * (1 - up) / 2)
+        box: Box = (x, y, x + float(width), y + float(height))
         if x < frame.x0 or y < frame.y0 or box[2] > frame.x1 or box[3] > frame.y1:
             continue
         grown = (x - _GAP, y - _GAP, box[2] + _GAP, box[3] + _GAP)

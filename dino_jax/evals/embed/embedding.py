@@ -195,7 +195,7 @@ def _features(
             index.append(batch.index[there])
             if there.any():
                 yield {"images": batch.images[there]}
-            bar.update(len(there))
+            bar.update(min(len(there), bar.total - bar.n))  # the last batch is filled up
 
     first = next(pieces := readable(), None)
     if first is None:
@@ -225,7 +225,7 @@ def _join(
         index=index,
         names=[printable(source.name(int(i))) for i in index],
         labels=None if source.labels is None else source.labels[index],
-        class_names=printable(source.class_names),
+        class_names=_class_names(source),
         features=features,
         about=json.dumps(printable(about(embedding, index, shape)), indent=1),
     )
@@ -234,6 +234,13 @@ def _join(
     if beside(unfinished).exists():
         beside(unfinished).replace(beside(out))
     unfinished.replace(out)
+
+
+def _class_names(source: Source) -> tuple[str, ...]:
+    """The classes' names; their numbers where a source of labels has no names."""
+    if source.class_names or source.labels is None:
+        return printable(source.class_names)
+    return tuple(map(str, range(int(source.labels.max()) + 1)))
 
 
 def about(

@@ -1,6 +1,7 @@
-"""A map of what the network holds alike: class means or images, by PCA and t-SNE (paper, fig. 11).
+"""A map of what the network holds alike: class means or images, by PCA and t-SNE (paper, appendix).
 
-Nothing is scored: the picture and the coordinates are the result.
+The picture and the coordinates are the result. The figures say how far to trust the picture: of
+the nearest ten points on the map, whether they are nearest by features, and are of one class.
 """
 
 import logging
@@ -13,14 +14,19 @@ from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.evaluation import eval_image
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
-from dino_jax.evals.protocol import Report, Request
-from dino_jax.evals.tsne.layout import check_options, lay_out, spread
-from dino_jax.evals.tsne.points import points_of
+from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.evals.tsne.layout import Layout, check_options, lay_out
+from dino_jax.evals.tsne.picture import spread
+from dino_jax.evals.tsne.points import Points, points_of
+from dino_jax.evals.tsne.quality import agreement, neighbours_of, trust
 from dino_jax.evals.tsne.record import write_map
 from dino_jax.interop.record import printable
 
 _LOG = logging.getLogger(__name__)
 _THUMBNAIL = 96  # pixels
+
+
+TITLES = {"trust": "trustworthiness", "agreement": "neighbours of the class"}
 
 
 class Map(NamedTuple):
@@ -65,10 +71,9 @@ def run(request: Request) -> Report:
     )
     found = {
         "points": len(layout.points),
-        "trustworthiness": layout.trustworthiness,
         "kl_divergence": layout.kl_divergence,
         "perplexity": layout.perplexity,
-        "components": layout.components,
+        "components": layout.reduced.shape[1],
     }
     made = {
         "weights": encoder.spec,
@@ -78,14 +83,26 @@ def run(request: Request) -> Report:
         "iterations": options.iterations,
         "seed": request.seed,
     }
-    folder = request.out
+    folder, samples = request.out, _samples(points, layout)
     return Report(
         title=f"t-SNE of {options.of}",
+        samples=samples,
+        titles={name: title for name, title in TITLES.items() if name in samples},
         notes=tuple(notes),
         values=found,
         files=() if folder is None else write_map(folder, source, points, layout, made | found),
         drawing=drawing,
     )
+
+
+def _samples(points: Points, layout: Layout) -> dict[str, Sample]:
+    """How far the map is to be trusted, and of images whether those of a class lie together."""
+    neighbours = neighbours_of(len(layout.points))
+    samples = {"trust": Sample(trust(layout.reduced, layout.points, neighbours))}
+    labels = points.labels
+    if labels is not None and len(np.unique(labels)) < len(labels):
+        samples["agreement"] = Sample(agreement(layout.points, labels, neighbours))
+    return samples
 
 
 def _thumbnails(

@@ -4,25 +4,26 @@ import logging
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from dino_jax.config import UserError
 from dino_jax.config.protocols import TsneOptions
 
 FEWEST = 4
 """Points of a map; scikit-learn makes none of fewer."""
+THREADED = 5000
+"""Points from which on scikit-learn uses several threads; the map does not depend on them."""
 _LEAST_ITERATIONS = 250  # scikit-learn's: so long the early exaggeration lasts
 
 
 class Layout(NamedTuple):
-    """Where the points lie, and how well that says how the features lie."""
+    """Where the points lie, and by which settings."""
 
     points: Float[np.ndarray, "n 2"]
-    components: int
+    reduced: Float[np.ndarray, "n k"]
+    """What t-SNE saw: the principal components."""
     perplexity: float
     kl_divergence: float
-    trustworthiness: float
-    """1 where the nearest points of the map are the nearest of the features, 0.5 by chance."""
 
 
 def check_options(options: TsneOptions) -> None:
@@ -53,7 +54,8 @@ def lay_out(features: Float[np.ndarray, "n d"], options: TsneOptions, *, seed: i
     Raises:
         UserError: fewer than four rows, rows that are all the same or not finite.
     """
-    from sklearn.manifold import TSNE, trustworthiness
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     count = len(features)
     _check_rows(features)
@@ -67,10 +69,10 @@ def lay_out(features: Float[np.ndarray, "n d"], options: TsneOptions, *, seed: i
     logging.getLogger(__name__).info(
         "t-SNE of %d points: perplexity %.3g, %d iterations", count, perplexity, options.iterations
     )
-    points = np.asarray(tsne.fit_transform(reduced), np.float32)
-    neighbours = max(1, min(12, (count - 1) // 2))
-    trust = float(trustworthiness(reduced, points, n_neighbors=neighbours))
-    return Layout(points, reduced.shape[1], perplexity, float(tsne.kl_divergence_), trust)
+    # Threads that wait for each other at every step of a small map cost more than they bring.
+    with threadpool_limits(1 if count < THREADED else None):
+        points = np.asarray(tsne.fit_transform(reduced), np.float32)
+    return Layout(points, reduced, perplexity, float(tsne.kl_divergence_))
 
 
 def _check_rows(features: Float[np.ndarray, "n d"]) -> None:
@@ -89,17 +91,3 @@ def _principal(features: Float[np.ndarray, "n d"], components: int) -> Float[np.
     if not components:
         return features
     return np.asarray(PCA(kept, svd_solver="full").fit_transform(features), np.float32)
-
-
-def spread(points: Float[np.ndarray, "n 2"], number: int) -> Int[np.ndarray, " chosen"]:
-    """Indices of up to `number` points far from each other, from the middle one outwards."""
-    number = min(number, len(points))
-    if not number:
-        return np.zeros(0, np.int64)
-    distance = np.linalg.norm(points - points.mean(axis=0), axis=1)
-    chosen = [int(distance.argmin())]
-    nearest = np.full(len(points), np.inf)
-    while len(chosen) < number:
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
-        chosen.append(int(nearest.argmax()))
-    return np.array(chosen, np.int64)

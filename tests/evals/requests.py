@@ -1,0 +1,23 @@
+"""Requests for protocols, over encoders and options of a test's own."""
+
+import pathlib
+from typing import Any
+
+from dino_jax.evals.encoder import Encoder
+from dino_jax.evals.protocol import Request
+from dino_jax.evals.store import FeatureStore
+from dino_jax.train.sharding import make_mesh
+
+
+def request(
+    encoder: Encoder,
+    options: Any,
+    data: pathlib.Path | str,
+    val: pathlib.Path | str | None = None,
+    *,
+    out: pathlib.Path | None = None,
+) -> Request:
+    return Request(
+        encoder=encoder, data=str(data), val=None if val is None else str(val), out=out,
+        store=FeatureStore(None), mesh=make_mesh(1), batch_size=16, seed=0, options=options,
+    )  # fmt: skip
