@@ -209,7 +209,7 @@ class JaccardOptions:
 
 @dataclasses.dataclass(frozen=True)
 class TsneOptions:
-    """A map of classes or images by PCA and t-SNE (paper, figure 11)."""
+    """A map of classes or images by PCA and t-SNE (paper, appendix)."""
 
     of: str = option("classes", "what a point is", choices=("classes", "images"))
     components: int = option(
