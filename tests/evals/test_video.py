@@ -149,6 +149,17 @@ def test_frames_are_read_at_the_references_size_and_deviation(tmp_path):
     np.testing.assert_allclose(seen.means, (level - np.array(mean)) / 0.5, rtol=1e-4)
 
 
+def test_an_object_smaller_than_a_patch_is_said_to_be_lost(tree, caplog):
+    masks = masks_of(2, 6)
+    masks[masks == 2] = 0
+    masks[:, 40, 40] = 2
+    write_video(tree, "two", masks)
+    report = run(request(tree))
+    assert "two: object 2 is too small for a patch of the first frame" in caplog.text
+    assert caplog.text.count("is lost") == 1
+    assert report.values["objects"]["two_2"]["j_mean"] == 0
+
+
 def test_devices_share_the_frames(tree):
     single, several = request(tree), request(tree)
     several = dataclasses.replace(several, mesh=make_mesh(4))

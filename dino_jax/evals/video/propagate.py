@@ -1,5 +1,6 @@
 """Carries the first mask of a video through its frames by patch features."""
 
+import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from dino_jax.types import Params
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RED = 0.228
 """The reference's deviation of red here, where it has .229 everywhere else."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Grid(NamedTuple):
@@ -72,8 +75,13 @@ class Propagator:
         """
         height, width = truth.masks.shape[1:]
         options, grid = self._options, self._grid(height, width)
-        # A patch holds the label of one pixel; an object that loses all of them is lost.
+        # A patch holds the label of one pixel of it.
         small = nearest(truth.masks[0], grid.rows, grid.columns)
+        for lost in sorted(set(np.unique(truth.masks[0])) - set(np.unique(small))):
+            _log.warning(
+                "%s: object %d is too small for a patch of the first frame and so is lost (a "
+                "larger --size may keep it)", video.name, lost,
+            )  # fmt: skip
         segments = jax.nn.one_hot(small, truth.objects + 1, dtype=jnp.float32)
         context = None
         for features in self._features(video, grid):
