@@ -17,7 +17,8 @@ class Interrupted(Exception):  # noqa: N818  (nothing went wrong)
         """Say where the state lies; None where there is nowhere to keep it."""
         self.saved = saved
         where = f"saved {saved}" if saved else "nothing is saved without --out"
-        super().__init__(f"interrupted; {where}; run the same command to go on")
+        then = "go on" if saved else "start again"
+        super().__init__(f"interrupted; {where}; run the same command to {then}")
 
 
 @contextlib.contextmanager

@@ -98,6 +98,15 @@ def test_a_transparent_channel_does_not_weigh_the_others() -> None:
     np.testing.assert_array_equal(cut(image, box, 9)[..., :3], cut(opaque, box, 9)[..., :3])
 
 
+def test_a_crop_by_another_filter_is_pillows() -> None:
+    image = pixels(shape=(40, 50, 3))
+    box = Box(5, 7, 24, 30, flip=True)
+    part = Image.fromarray(image[5:29, 7:37]).resize((9, 9), Image.Resampling.BILINEAR)
+    expected = np.asarray(part)[:, ::-1]
+    np.testing.assert_array_equal(cut(image, [box], 9, Image.Resampling.BILINEAR)[0], expected)
+    assert not np.array_equal(cut(image, [box], 9)[0], expected)
+
+
 def test_a_box_of_the_same_size_is_copied() -> None:
     image = pixels(0, (20, 20, 3))
     np.testing.assert_array_equal(cut(image, [Box(2, 3, 8, 8)], 8)[0], image[2:10, 3:11])
