@@ -83,19 +83,31 @@ def exact_features(
     Raises:
         UserError: one that is needed cannot be read.
     """
-    rows, index = request.store.features(
-        dataclasses.replace(request.network, size=side, resize=side),
-        source,
-        what=what,
-        function=function,
-        mesh=request.mesh,
-        batch_size=request.batch_size,
-    )
+    rows, index = square_features(request, source, side=side, what=what, function=function)
     wanted = np.arange(len(source)) if needed is None else needed
     missing = np.setdiff1d(wanted, index)
     if len(missing):
         raise UserError(f"cannot read {source.name(int(missing[0]))}; copy it again, or remove it")
     return rows[np.searchsorted(index, wanted)]
+
+
+def square_features(
+    request: Request, source: Source, *, side: int, what: str, function: FeatureFunction
+) -> tuple[Float[np.ndarray, "rows d"], Int[np.ndarray, " rows"]]:
+    """Features of the images that can be read, by now squares of `side`, and which they are."""
+    try:
+        return request.store.features(
+            dataclasses.replace(request.network, size=side, resize=side),
+            source,
+            what=what,
+            function=function,
+            mesh=request.mesh,
+            batch_size=request.batch_size,
+        )
+    except UserError:
+        raise
+    except ValueError:  # not one came through
+        return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
 
 
 def _described(

@@ -1,6 +1,5 @@
 """`copy-detection`: attacked copies of photographs (reference: eval_copy_detection.py)."""
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 
@@ -25,14 +24,14 @@ from dino_jax.evals.instances.copydays import (
     copydays,
     mean_over_queries,
 )
-from dino_jax.evals.instances.sized import exact_features
+from dino_jax.evals.instances.sized import exact_features, square_features
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.ops import neighbours, pooling, ranking, whitening
 from dino_jax.types import Params
 
 _LOG = logging.getLogger(__name__)
 
-Rows = Float[np.ndarray, "n d"]
+Rows = Float[np.ndarray, "_ d"]
 
 
 def run(request: Request) -> Report:
@@ -137,13 +136,12 @@ def _of_folder(request: Request, spec: str, notes: list[str]) -> Rows:
     """Features of all images of a source that can be read; the others are named and left out."""
     options: CopyDetectionOptions = request.options
     source = _squares(request, spec)
-    rows, _ = request.store.features(
-        dataclasses.replace(request.network, size=options.side, resize=options.side),
+    rows, _ = square_features(
+        request,
         source,
+        side=options.side,
         what=_what(options),
         function=_described(request.network, options.power),
-        mesh=request.mesh,
-        batch_size=request.batch_size,
     )
     if not len(rows):
         raise UserError(f"none of the {len(source)} images of {spec} can be read")
