@@ -30,11 +30,9 @@ def run(request: Request) -> Report:
         Interrupted: a signal came; the state is saved in `--out`.
     """
     prepared, notes = prepare(request)
-    recipe = described(prepared.recipe)
-    log.info("recipe %s: %s", request.options.recipe, recipe)
-    return _report(
-        prepared, prepared.train(), (f"Recipe {request.options.recipe}: {recipe}.", *notes)
-    )
+    recipe = f"Recipe {request.options.recipe}: {described(prepared.recipe)}."
+    log.info("%s", recipe)
+    return _report(prepared, prepared.train(), (recipe, *notes))
 
 
 def prepare(request: Request) -> tuple[Run, tuple[str, ...]]:

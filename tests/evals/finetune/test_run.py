@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from dino_jax.config import UserError
+from dino_jax.data.evaluation import eval_image
 from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.finetune import run as runs
 from dino_jax.evals.finetune.records import Curve, read_curve
 from dino_jax.evals.finetune.score import Scorer
+from dino_jax.evals.finetune.step import Training
 from dino_jax.evals.protocol import Report
 from dino_jax.evals.protocols import finetune
 from dino_jax.interop.spec import open_weights
@@ -28,6 +31,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     tiny.images(folder / "train", 8)
     tiny.images(folder / "val", 3)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Runs of one recipe share their compiled step: to compile is all that takes time here."""
+    compiled, kept = runs.compiled_step, {}
+
+    def step(training: Training, mesh: Mesh) -> Callable:
+        key = training.recipe, training.steps, training.warmup_steps
+        if key not in kept:
+            kept[key] = compiled(training, mesh)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "compiled_step", step)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -85,23 +104,15 @@ def test_what_is_written_is_what_was_scored(whole: Report, place: pathlib.Path, 
     assert opened.classifier["weight"].shape == (3, 16)
     encoder = open_encoder(str(folder))
     assert encoder.size == tiny.SIZE
-    labelled, _ = finetune.labelled(
-        f"folder:{place / 'train'}", f"folder:{place / 'val'}", channels=3
-    )
-    images = np.stack([
-        runs_eval(labelled.val.load(i)) for i in range(len(labelled.val))
-    ])  # fmt: skip
+    data, val = (f"folder:{place / name}" for name in ("train", "val"))
+    held = finetune.labelled(data, val, channels=3)[0]
+    size = tiny.SIZE
+    images = np.stack([eval_image(held.val.load(i), size=size) for i in range(len(held.val))])
     features = encoder.features(encoder.params, encoder.prepared(jnp.asarray(images))).cls
     logits = features @ encoder.classifier["weight"].T + encoder.classifier["bias"][None, :]
     name = "top1" if which == "." else "average_top1"
-    hits = np.asarray(logits).argmax(axis=1) == labelled.val_labels
+    hits = np.asarray(logits).argmax(axis=1) == held.val_labels
     assert np.array_equal(hits, whole.samples[name].units)
-
-
-def runs_eval(image: np.ndarray) -> np.ndarray:
-    from dino_jax.data.evaluation import eval_image
-
-    return eval_image(image, size=tiny.SIZE)
 
 
 def stopping(at: int) -> Callable[[], contextlib.AbstractContextManager]:
@@ -176,18 +187,14 @@ def test_what_cannot_be_trained_is_refused(network: Encoder, place: pathlib.Path
     refused("has no labels to train on or to score", network, train, flat)
     refused("has no labels", network, one, one)
     refused("fewer than one batch of 32", network, train, train, batch_size=32)
-    refused(
-        "16 is not divisible by 1 devices times --accumulate=3", network, train, train, accumulate=3
-    )
+    refused("1 devices times --accumulate=3", network, train, train, accumulate=3)
     refused("--log-every=0: expected more than 0", network, train, train, log_every=0)
     refused("pixels is no network to train", open_encoder("pixels", size=16), train, train)
     refused("--size=20: expected a multiple", open_encoder(network.spec, size=20), train, train)
     assert not out.exists()
 
 
-def test_another_size_starts_from_interpolated_positions(
-    network: Encoder, place: pathlib.Path
-) -> None:
+def test_another_size_starts_from_interpolated_positions(network: Encoder) -> None:
     larger = open_encoder(network.spec, size=32)
     found = runs.network_of(larger)
     assert found.size == (32, 32)
@@ -195,11 +202,8 @@ def test_another_size_starts_from_interpolated_positions(
     assert runs.network_of(network).params["backbone.pos_embed"].shape == (1, 5, 16)
 
 
-def test_places_among_the_logits(network: Encoder, place: pathlib.Path) -> None:
+def test_places_among_the_logits() -> None:
     """Of equal logits the lower class comes first; six classes, so that five are not all."""
-    labelled, _ = finetune.labelled(
-        f"folder:{place / 'train'}", f"folder:{place / 'val'}", channels=3
-    )
     rows = np.array([[0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 1, 1], [9, 9, 0, 0, 0, 0]] * 3, np.float32)
     labels = np.array([0, 0, 1, 5, 5, 0, 1, 4, 2])
     scorer = Scorer.__new__(Scorer)
@@ -209,7 +213,6 @@ def test_places_among_the_logits(network: Encoder, place: pathlib.Path) -> None:
     order = [np.argsort(-row, kind="stable").tolist() for row in rows]
     assert hits.top1.tolist() == [o[0] == k for o, k in zip(order, labels, strict=True)]
     assert hits.top5.tolist() == [k in o[:5] for o, k in zip(order, labels, strict=True)]
-    assert len(labelled.val) == 9
 
 
 def test_a_curve_drops_what_lies_beyond_and_what_is_cut_short(tmp_path: pathlib.Path) -> None:

@@ -16,7 +16,7 @@ from dino_jax.train.sharding import make_mesh
 from tests.interop import networks
 
 SIZE = 16
-MODEL = ModelConfig(arch="vit_tiny", patch_size=8, width=16, depth=2, heads=2)
+MODEL = ModelConfig(arch="vit_tiny", patch_size=8, width=16, depth=1, heads=2)
 COLOURS = {"blue": (40, 60, 190), "green": (50, 180, 60), "red": (200, 50, 40)}
 OPTIONS: dict[str, Any] = {
     "recipe": "imagenet", "epochs": 4.0, "warmup_epochs": 1.0, "batch_size": 16, "mix_group": 8,
