@@ -42,12 +42,14 @@ def _several(train: MultiLabelled, held: MultiLabelled) -> Images:
             f"the class {odd!r} is in one of {train.spec} and {held.spec} alone: --data and --val "
             "need the same classes"
         )
-    if len(absent := np.flatnonzero(train.relevant.sum(axis=0) == 0)):
-        name = names[absent[0]]
-        raise UserError(f"{train.spec} has no images of the class {name!r}, to learn it from")
     columns = np.array([held.class_names.index(name) for name in names])
+    relevant, ignored = held.relevant[:, columns], held.ignored[:, columns]
+    unlearnt = np.any(relevant, axis=0) & ~np.any(train.relevant, axis=0)
+    if unlearnt.any():
+        name = names[int(np.argmax(unlearnt))]
+        raise UserError(f"{train.spec} has no images of the class {name!r}, and {held.spec} has")
     return Images(
         train, held,
         Targets(train.relevant, len(names), train.ignored),
-        Targets(held.relevant[:, columns], len(names), held.ignored[:, columns]),
+        Targets(relevant, len(names), ignored),
     )  # fmt: skip

@@ -104,6 +104,14 @@ def test_mistakes_are_one_line(images, options, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_label_that_is_only_measured_is_one_line(tmp_path):
+    train, val = voc(tmp_path / "train", 6, seed=0), voc(tmp_path / "val", 6, seed=1)
+    marks = tmp_path / "train" / "ImageSets" / "Main" / "cat_all.txt"
+    marks.write_text(marks.read_text().replace(" 1", "-1"))
+    with pytest.raises(UserError, match="has no images of the class 'cat'"):
+        run(request(train, val, LogisticOptions()))
+
+
 def test_several_labels_in_one_of_the_two_alone_are_one_line(images, tmp_path):
     several = voc(tmp_path / "voc", 6, seed=0)
     with pytest.raises(UserError, match="has several labels to an image"):
