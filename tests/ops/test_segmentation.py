@@ -53,7 +53,7 @@ def test_logits_are_enlarged_bilinearly_about_the_pixels_centres():
 
 
 def test_confusion_and_its_scores_in_closed_form():
-    labels = np.array([[0, 0, 0, 1], [1, 1, 255, 255]], np.uint8)
+    labels = np.array([[0, 0, 0, 1], [1, 1, 255, 3]], np.uint8)  # 3 is void as well
     predicted = np.array([[0, 0, 1, 1], [1, 0, 0, 1]], np.uint8)
     counts = segmentation.confusion(labels, predicted, 3)
     np.testing.assert_array_equal(counts, [[2, 1, 0], [1, 2, 0], [0, 0, 0]])

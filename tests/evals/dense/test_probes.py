@@ -18,7 +18,7 @@ def tokens(count=90, width=5, classes=3, seed=0, *, void=True):
     return Tokens(features.astype(np.float32), shares.astype(np.float32))
 
 
-def fit(given, *, decay=0.0, iterations=400, devices=1):
+def fit(given, *, decay=0.0, iterations=150, devices=1):
     return probes.fit_linear(given, decay=decay, iterations=iterations, mesh=make_mesh(devices))
 
 
