@@ -188,7 +188,8 @@ def _merged_over_devices(best: _Best, *, layout: _Layout) -> _Best:
     # Every device's best, on all devices: the only thing that is sent between them.
     found = [jax.lax.with_sharding_constraint(part, layout.whole) for part in best]
     parts = list(zip(*found, strict=True))
-    return functools.reduce(lambda a, b: _first_of(a, b, a[0].shape[-1]), parts)
+    merged = functools.reduce(lambda a, b: _first_of(a, b, a[0].shape[-1]), parts)
+    return jax.lax.with_sharding_constraint(merged, layout.whole)
 
 
 @functools.partial(jax.jit, static_argnames=("classes",))

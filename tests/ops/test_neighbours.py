@@ -122,8 +122,7 @@ def on(devices):
     return jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
 
 
-@pytest.mark.parametrize("count", [5, 33, 257])
-@pytest.mark.parametrize("chunk", [4, 32])
+@pytest.mark.parametrize(("count", "chunk"), [(5, 4), (257, 4), (257, 32)])
 def test_one_device_and_eight_give_the_same_bits(count, chunk):
     rng = np.random.default_rng(count)
     # Every vector twice: the tie must go to the smaller index across devices too.
@@ -132,7 +131,7 @@ def test_one_device_and_eight_give_the_same_bits(count, chunk):
     k = min(20, count)
     sizes = {"bank_chunk": chunk, "query_chunk": 4, "cosine": True, "k": k}
     one = neighbours.nearest(queries, bank, mesh=on(1), **sizes)
-    for devices in (3, 8):
+    for devices in (8,) if chunk == 32 else (3, 8):
         many = neighbours.nearest(queries, bank, mesh=on(devices), **sizes)
         np.testing.assert_array_equal(one[0], many[0])
         np.testing.assert_array_equal(one[1], many[1])

@@ -13,6 +13,7 @@ from dino_jax.evals.features import Extractor, normaliser
 from dino_jax.evals.knn import KnnEvaluator
 from dino_jax.models.build import build
 from dino_jax.ops import neighbours, scores
+from dino_jax.train.sharding import make_mesh
 from tests import golden
 
 DATA = pathlib.Path(
@@ -22,8 +23,8 @@ TEMPERATURES = (0.07, 0.2)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-@pytest.mark.parametrize("chunk", [100, 8192])
-def test_top1_and_top5_are_the_original_s(temperature, chunk):
+@pytest.mark.parametrize(("chunk", "devices"), [(100, 1), (100, 8), (8192, 1)])
+def test_top1_and_top5_are_the_original_s(temperature, chunk, devices):
     stored = golden.arrays("f_knn.npz")
     wanted = {
         int(match[1]): value
@@ -37,6 +38,7 @@ def test_top1_and_top5_are_the_original_s(temperature, chunk):
         stored["train_labels"],
         k=sorted(wanted),
         temperature=temperature,
+        mesh=make_mesh(devices),
         bank_chunk=chunk,
     )
     for k, (top1, top5) in wanted.items():
