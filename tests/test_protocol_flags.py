@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import PROTOCOLS, KnnOptions, options_of
+from dino_jax.config.protocol_options import KnnOptions
+from dino_jax.config.protocols import PROTOCOLS, options_of
 from dino_jax.protocol_flags import parse_protocol
 
 WITHIN = ["--weights=w", "--data=d", "--val=v", "--out=o"]

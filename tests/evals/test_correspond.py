@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import CorrespondOptions
+from dino_jax.config.protocol_options import CorrespondOptions
 from dino_jax.evals.correspond import matching
 from dino_jax.evals.correspond.homography import judged, mapped, precision, recall
 from dino_jax.evals.correspond.matching import Matches, match

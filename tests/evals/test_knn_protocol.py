@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import KnnOptions
+from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.protocols.knn import run

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.manifold import trustworthiness
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import TsneOptions
+from dino_jax.config.protocol_options import TsneOptions
 from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocols import tsne
 from dino_jax.evals.tsne.layout import fitting_perplexity, lay_out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import VideoOptions
+from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import Truth
 from dino_jax.data.palette import read_indexed
 from dino_jax.evals.encoder import open_encoder

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import FinetuneOptions
+from dino_jax.config.protocol_options import FinetuneOptions
 from dino_jax.data.randaugment import parse_policy
 from dino_jax.ops.mixing import FILLS
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import LinearOptions
+from dino_jax.config.protocol_options import LinearOptions
 from dino_jax.data.holdout import Subset
 from dino_jax.data.source import Source
 from dino_jax.evals.classes import Labelled, hold_out, open_labelled

@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import CopyDetectionOptions
+from dino_jax.config.protocol_options import CopyDetectionOptions
 from dino_jax.data.instances import Stretched
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source

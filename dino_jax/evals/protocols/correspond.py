@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import CorrespondOptions
+from dino_jax.config.protocol_options import CorrespondOptions
 from dino_jax.evals.correspond.homography import judged, precision, read_homography, recall
 from dino_jax.evals.correspond.matching import Matches, match
 from dino_jax.evals.correspond.photograph import Photograph, open_photograph

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import JaccardOptions
+from dino_jax.config.protocol_options import JaccardOptions
 from dino_jax.data.crops import Box, cut
 from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.masked import VOID

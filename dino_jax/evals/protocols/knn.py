@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import KnnOptions
+from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.data.source import Source
 from dino_jax.evals.bank import Sets, open_sets
 from dino_jax.evals.encoder import Encoder

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import LogisticOptions
+from dino_jax.config.protocol_options import LogisticOptions
 from dino_jax.data.source import Source
 from dino_jax.evals.linear.features import one_feature
 from dino_jax.evals.logistic.fitting import Found, Search, Targets, common_length, fitted, scaled

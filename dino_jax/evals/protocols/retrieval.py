@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import RetrievalOptions
+from dino_jax.config.protocol_options import RetrievalOptions
 from dino_jax.evals.instances.ground_truth import GroundTruth, Query, read_ground_truth
 from dino_jax.evals.instances.sized import landmark_features
 from dino_jax.evals.protocol import Report, Request, Sample

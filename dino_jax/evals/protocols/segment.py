@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import SegmentOptions
+from dino_jax.config.protocol_options import SegmentOptions
 from dino_jax.data.masked import MaskedImages
 from dino_jax.evals.dense.layouts import open_masked
 from dino_jax.evals.dense.probes import Probe, fit_linear, nearest_patches

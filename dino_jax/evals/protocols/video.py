@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dino_jax.config.protocols import VideoOptions
+from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import (
     Masks,
     Truth,

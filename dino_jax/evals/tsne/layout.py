@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import TsneOptions
+from dino_jax.config.protocol_options import TsneOptions
 
 FEWEST = 4
 """Points of a map; scikit-learn makes none of fewer."""

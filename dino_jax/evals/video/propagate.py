@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import VideoOptions
+from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import Masks, Truth, Video, read_frame
 from dino_jax.data.frames import frame_size, nearest, resized
 from dino_jax.evals.dense.stream import read_ahead

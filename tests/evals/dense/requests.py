@@ -5,7 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from dino_jax.config.protocols import JaccardOptions, SegmentOptions
+from dino_jax.config.protocol_options import JaccardOptions, SegmentOptions
 from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.store import FeatureStore

@@ -7,7 +7,7 @@ import pytest
 
 from dino_jax.config import ModelConfig, UserError
 from dino_jax.config.architectures import architecture_of
-from dino_jax.config.protocols import FinetuneOptions
+from dino_jax.config.protocol_options import FinetuneOptions
 from dino_jax.evals.finetune.layers import depth_of, rate_factors
 from dino_jax.evals.finetune.recipe import RECIPES, Recipe, described, recipe_of
 from dino_jax.interop.strict import expected_shapes, is_statistic

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from dino_jax.config import ModelConfig
-from dino_jax.config.protocols import FinetuneOptions
+from dino_jax.config.protocol_options import FinetuneOptions
 from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.store import FeatureStore

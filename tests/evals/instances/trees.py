@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dino_jax.config import HeadConfig, ModelConfig
-from dino_jax.config.protocols import CopyDetectionOptions, RetrievalOptions
+from dino_jax.config.protocol_options import CopyDetectionOptions, RetrievalOptions
 from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.store import FeatureStore

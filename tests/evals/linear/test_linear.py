@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import ModelConfig, UserError
-from dino_jax.config.protocols import LinearOptions
+from dino_jax.config.protocol_options import LinearOptions
 from dino_jax.evals.linear import batches, released
 from dino_jax.evals.protocols.linear import run
 from dino_jax.interop.formats.dino import load_linear

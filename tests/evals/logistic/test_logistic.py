@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.config.protocols import LogisticOptions
+from dino_jax.config.protocol_options import LogisticOptions
 from dino_jax.evals.protocols.logistic import run
 from tests.evals.linear.requests import CLASSES, COLOURS, folder, request
 
