@@ -1,5 +1,6 @@
 """Extraction in parts: the right rows, whatever was interrupted or cannot be read."""
 
+import dataclasses
 import json
 import pathlib
 import tracemalloc
@@ -13,6 +14,7 @@ from dino_jax.data.evaluation import eval_image
 from dino_jax.evals.embed import embedding as module
 from dino_jax.evals.embed.embedding import Embedding, check_out, embed
 from dino_jax.evals.embed.parts import Parts
+from dino_jax.evals.encoder import open_encoder
 from dino_jax.interrupt import Interrupted
 from dino_jax.train.sharding import make_mesh
 from tests.evals.embed.networks import SHALLOW, SIZE, encoder
@@ -22,8 +24,9 @@ COUNT = 23
 
 
 @pytest.fixture(scope="module")
-def network():
-    return encoder(SHALLOW)
+def pixels():
+    """Compiled in a moment."""
+    return open_encoder("pixels", size=SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +51,8 @@ class After:
         return self.left == 0
 
 
-def test_rows_are_the_networks_features_of_the_readable_images(
-    network, tmp_path: pathlib.Path
-) -> None:
+def test_rows_are_the_networks_features_of_the_readable_images(tmp_path: pathlib.Path) -> None:
+    network = encoder(SHALLOW)
     source = Coloured(COUNT, damaged=(2, 9))
     done = embed(job(network, tmp_path / "f.npz", source), mesh=make_mesh(2))
     readable = [i for i in range(COUNT) if i not in (2, 9)]
@@ -73,74 +75,74 @@ def test_rows_are_the_networks_features_of_the_readable_images(
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def test_an_interrupted_run_ends_in_the_same_bytes(
-    network, tmp_path: pathlib.Path, suffix: str
+    pixels, tmp_path: pathlib.Path, suffix: str
 ) -> None:
     whole, often = tmp_path / f"whole{suffix}", tmp_path / f"often{suffix}"
-    embed(job(network, whole))
+    embed(job(pixels, whole))
     for _ in range(2):
         with pytest.raises(Interrupted) as stopped:
-            embed(job(network, often), stop=After(1))
+            embed(job(pixels, often), stop=After(1))
         assert stopped.value.saved == f"{often}.parts"
         assert not often.exists()
     source = Coloured(COUNT, damaged=(2, 9))
-    embed(job(network, often, source))
+    embed(job(pixels, often, source))
     assert often.read_bytes() == whole.read_bytes()
     assert source.loads == COUNT - 16, "what was extracted before is not read again"
 
 
-def test_parts_lost_or_half_written_are_extracted_again(network, tmp_path: pathlib.Path) -> None:
-    embed(job(network, tmp_path / "whole.npz"))
+def test_parts_lost_or_half_written_are_extracted_again(pixels, tmp_path: pathlib.Path) -> None:
+    embed(job(pixels, tmp_path / "whole.npz"))
     with pytest.raises(Interrupted):
-        embed(job(network, tmp_path / "f.npz"), stop=After(2))
+        embed(job(pixels, tmp_path / "f.npz"), stop=After(2))
     parts = sorted((tmp_path / "f.npz.parts").glob("*.part"))
     assert len(parts) == 2
     parts[0].unlink()
     parts[0].with_suffix(".partial").write_bytes(b"cut short")
     (tmp_path / "f.npz.unfinished.npz").write_bytes(b"cut short")
-    embed(job(network, tmp_path / "f.npz"))
+    embed(job(pixels, tmp_path / "f.npz"))
     assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "whole.npz"]
 
 
-def test_parts_of_something_else_are_refused_or_replaced(network, tmp_path: pathlib.Path) -> None:
+def test_parts_of_something_else_are_refused_or_replaced(pixels, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "f.npz"
     with pytest.raises(Interrupted):
-        embed(job(network, path), stop=After(1))
+        embed(job(pixels, path), stop=After(1))
     for other, named in (
-        (job(network, path, feature="patch-mean"), "feature"),
-        (job(encoder(SHALLOW, seed=1), path), "weights"),
-        (job(network, path, Coloured(COUNT + 1)), "images"),
+        (job(pixels, path, feature="patch-mean"), "feature"),
+        (job(dataclasses.replace(pixels, identity="other"), path), "weights"),
+        (job(pixels, path, Coloured(COUNT + 1)), "images"),
     ):
         with pytest.raises(UserError, match=f"begun with other {named}: go on with the same"):
             embed(other)
-    embed(job(network, path, feature="patch-mean"), overwrite=True)
-    embed(job(network, tmp_path / "whole.npz", feature="patch-mean"))
+    embed(job(pixels, path, feature="patch-mean"), overwrite=True)
+    embed(job(pixels, tmp_path / "whole.npz", feature="patch-mean"))
     assert path.read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
-def test_overwriting_goes_on_where_it_stopped(network, tmp_path: pathlib.Path) -> None:
+def test_overwriting_goes_on_where_it_stopped(pixels, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "f.npz"
     path.write_bytes(b"of before")
     with pytest.raises(Interrupted):
-        embed(job(network, path), stop=After(2), overwrite=True)
+        embed(job(pixels, path), stop=After(2), overwrite=True)
     assert path.read_bytes() == b"of before"
     source = Coloured(COUNT, damaged=(2, 9))
-    embed(job(network, path, source), overwrite=True)
+    embed(job(pixels, path, source), overwrite=True)
     assert source.loads == COUNT - 16
 
 
-def test_a_part_in_which_nothing_can_be_read(network, tmp_path: pathlib.Path) -> None:
+def test_a_part_in_which_nothing_can_be_read(pixels, tmp_path: pathlib.Path) -> None:
     source = Coloured(COUNT, damaged=range(8, 16), labelled=False)
-    done = embed(job(network, tmp_path / "f.parquet", source, feature="patches"))
-    assert (done.rows, done.shape) == (15, (4, 8))
+    done = embed(job(pixels, tmp_path / "f.parquet", source, feature="patches"))
+    assert (done.rows, done.shape) == (15, (4, 48))
     nothing = Coloured(COUNT, damaged=range(COUNT))
     with pytest.raises(UserError, match="none of the 23 images of coloured can be read"):
-        embed(job(network, tmp_path / "g.npz", nothing))
+        embed(job(pixels, tmp_path / "g.npz", nothing))
     assert not list(tmp_path.glob("g.*"))
 
 
-def test_two_processes_do_not_share_a_folder(network, tmp_path: pathlib.Path) -> None:
-    one = job(network, tmp_path / "f.npz")
+def test_two_processes_do_not_share_a_folder(pixels, tmp_path: pathlib.Path) -> None:
+    one = job(pixels, tmp_path / "f.npz")
     with (
         Parts(one.folder).claimed({}),
         pytest.raises(UserError, match="another process is writing"),
@@ -150,36 +152,34 @@ def test_two_processes_do_not_share_a_folder(network, tmp_path: pathlib.Path) ->
 
 def test_what_does_not_fit_in_memory_is_not_held(tmp_path: pathlib.Path) -> None:
     """Ten times the images at nearly the same peak."""
-    network = encoder(SHALLOW, size=64)
+    pixels = open_encoder("pixels", size=64)
 
     def peak(count: int) -> int:
         tracemalloc.start()
         try:
-            embed(job(network, tmp_path / f"{count}.npz", Coloured(count), feature="tokens"))
+            embed(job(pixels, tmp_path / f"{count}.npz", Coloured(count), feature="patches"))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     peak(8)  # what is compiled and imported once
-    features = 65 * 8 * 4  # bytes an image
+    features = 64 * 48 * 4  # bytes an image
     assert peak(160) - peak(8) < 152 * features / 2
 
 
-def test_sizes_that_cannot_be_are_one_line(network, tmp_path: pathlib.Path) -> None:
-    import dataclasses
-
-    small = dataclasses.replace(network, resize=10)
+def test_sizes_that_cannot_be_are_one_line(pixels, tmp_path: pathlib.Path) -> None:
+    small = dataclasses.replace(pixels, resize=10)
     with pytest.raises(UserError, match="--resize=10 is less than the 16 pixels"):
         embed(job(small, tmp_path / "f.npz"))
-    odd = dataclasses.replace(network, size=20)
+    odd = dataclasses.replace(pixels, size=20, heads=1)
     with pytest.raises(UserError, match="a multiple of the patch"):
         embed(job(odd, tmp_path / "f.npz"))
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(network, tmp_path: pathlib.Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(pixels, tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*f\.npz: "):
-        embed(job(network, tmp_path / "file" / "f.npz"))
+        embed(job(pixels, tmp_path / "file" / "f.npz"))
 
 
 def test_the_name_of_the_file_is_checked_first(tmp_path: pathlib.Path) -> None:
