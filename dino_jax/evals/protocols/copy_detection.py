@@ -68,7 +68,7 @@ def run(request: Request) -> Report:
         learned = _learned(request, options.whiten, options, notes)
         rows, database = learned(rows), learned(database)
     else:
-        notes.append("Not whitened, as the paper's figures are: see --whiten.")
+        notes.append("Not whitened, unlike the paper's figures: see --whiten.")
     return _report(layout, precisions(rows, database, numbers, layout, options), len(others), notes)
 
 
