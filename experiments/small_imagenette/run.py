@@ -1,7 +1,7 @@
 """Every protocol on small real data: trained, untrained, supervised and without a network.
 
 python experiments/small_imagenette/run.py --weights=runs/imagenette \\
-    --supervised=runs/supervised/finetuned.safetensors --data=FOLDER --out=experiments/small_imagenette
+    --supervised=runs/supervised --data=FOLDER --out=experiments/small_imagenette
 
 FOLDER holds imagenette224, DAVIS, VOCdevkit, camvid12, rdavis and copydays_like. Each protocol is
 one call of `python -m dino_jax.evaluate`; its JSON goes to results/PROTOCOL.json, the table of all
@@ -34,9 +34,9 @@ SHOWN = {
     "linear": "linear_top1",
     "logistic": "logistic_100_top1",
     "retrieval": "medium_map",
-    "copy-detection": "map",
+    "copy-detection": "strong_map",
     "video": "jf_mean",
-    "jaccard": "jaccard",
+    "jaccard": "jaccard_60",
     "segment": "linear_miou",
 }
 """The figure of each protocol that the table shows."""
