@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -249,15 +250,14 @@ def about(
     """What made a file of features, for those who find it."""
     encoder, source = embedding.encoder, embedding.source
     absent = np.setdiff1d(np.arange(len(source)), index)
-    side = encoder.size // encoder.patch_size
-    part = parse_feature(embedding.feature).part
+    side = math.isqrt(shape[0]) if len(shape) > 1 else None  # with a CLS token, no less
     return {
         "weights": encoder.spec,
         "identity": encoder.identity,
         "architecture": encoder.arch,
         "feature": embedding.feature,
         "shape": list(shape),
-        "patch_grid": [side, side] if part in ("patches", "tokens") else None,
+        "patch_grid": None if side is None else [side, side],
         "data": source.spec,
         "images": len(source),
         "rows": len(index),
