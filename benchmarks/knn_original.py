@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import commit, describe
-from dino_jax.config.protocols import KnnOptions
+from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.convert import main as convert
 from dino_jax.evals.bank import open_sets
 from dino_jax.evals.encoder import Encoder, open_encoder
@@ -85,7 +85,7 @@ def theirs(original: str, weights: str, data: str, encoder: Encoder) -> Answers:
         use_cuda=False, dump_features=None,
     )  # fmt: skip
     with on_the_processor(module, encoder), contextlib.redirect_stdout(io.StringIO()) as said:
-        found = module.extract_feature_pipeline(arguments)
+        bank, queries, *labels = module.extract_feature_pipeline(arguments)
     if "missing_keys=[]" not in said.getvalue():  # those of the head are left over
         raise RuntimeError("the original did not find all of its weights")
     votes, percent = {}, {}
@@ -98,10 +98,10 @@ def theirs(original: str, weights: str, data: str, encoder: Encoder) -> Answers:
             return sort(votes, *rest)
 
         with mock.patch.object(torch.Tensor, "sort", listening):
-            percent[k] = module.knn_classifier(*found, k, TEMPERATURE)
+            percent[k] = module.knn_classifier(bank, labels[0], queries, labels[1], k, TEMPERATURE)
         votes[k] = np.concatenate(heard)
     return {
-        "bank": found[0].numpy(), "queries": found[2].numpy(), "votes": votes, "percent": percent
+        "bank": bank.numpy(), "queries": queries.numpy(), "votes": votes, "percent": percent
     }  # fmt: skip
 
 

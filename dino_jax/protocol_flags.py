@@ -153,7 +153,8 @@ def _usage(name: str, protocol: Protocol) -> str:
     ]
     if protocol.val:
         lines.append(f"--val=SPEC          {protocol.val}")
-    lines += [SHARED]
+    own = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(protocol.options)}
+    lines += [each for each in SHARED.splitlines() if each.split("=")[0] not in own] + [""]
     for field in dataclasses.fields(protocol.options):
         leaf = options_of(protocol.options)[field.name]
         choices = field.metadata["choices"]

@@ -36,17 +36,18 @@ class Protocol(NamedTuple):
 
 
 _LABELLED = "labelled images: folder:, tar:, tfds:, arrayrecord:"
+_SEVERAL = f"{_LABELLED}; or several labels each: voc:"
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "knn": Protocol(
-        KnnOptions, "weighted k-NN classification", _LABELLED, "the queries (a part of --data)"
+        KnnOptions, "weighted k-NN classification", _SEVERAL, "the queries (a part of --data)"
     ),
     "linear": Protocol(
         LinearOptions, "linear classification of frozen features", _LABELLED, "held-out images",
         needs_val=True,
     ),
     "logistic": Protocol(
-        LogisticOptions, "logistic regression at 1, 10, 100 % of labels", _LABELLED,
+        LogisticOptions, "logistic regression at 1, 10, 100 % of labels", _SEVERAL,
         "held-out images", needs_val=True,
     ),
     "finetune": Protocol(
