@@ -181,7 +181,7 @@ def main() -> int:
         "versions": {name: metadata.version(name) for name in ("jax", "numpy", "torch")},
         "network": f"{encoder.width} x {encoder.depth}, patch {encoder.patch_size}",
         "size": encoder.size,
-        "facts": {key: encoder.facts[key] for key in ("step",) if key in encoder.facts},
+        "steps": encoder.facts.get("steps"),
         **compared(first, ours(options.data, encoder)),
     }
     print(json.dumps(report))
