@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SAID = b"\nstopping after this step, which is then saved; a second signal stops at once\n"
+SAID = b"\nstopping once what is under way is saved; a second signal stops at once\n"
 
 
 class Interrupted(Exception):  # noqa: N818  (nothing went wrong)

@@ -17,11 +17,14 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+    lower_wins: bool = False
 
     @property
     def verdict(self) -> str:
         """Of a difference: `beats` or `loses` where the interval excludes zero, else `even`."""
-        return "beats" if self.low > 0 else "loses" if self.high < 0 else "even"
+        if not (self.low > 0 or self.high < 0):
+            return "even"
+        return "beats" if (self.low > 0) != self.lower_wins else "loses"
 
 
 def interval(sample: Sample, *, seed: int = 0) -> Interval:
@@ -37,7 +40,8 @@ def difference(first: Sample, second: Sample, *, seed: int = 0) -> Interval:
     if len(first.units) != len(second.units):
         raise ValueError(f"{len(first.units)} examples cannot be paired with {len(second.units)}")
     drawn = _resampled((first, second), seed)
-    return _bounded(first.value - second.value, drawn[0] - drawn[1])
+    found = _bounded(first.value - second.value, drawn[0] - drawn[1])
+    return found._replace(lower_wins=first.lower_wins)
 
 
 def _resampled(samples: tuple[Sample, ...], seed: int) -> Float[np.ndarray, "samples resamples"]:

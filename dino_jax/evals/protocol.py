@@ -54,11 +54,12 @@ class Sample(NamedTuple):
 
     `units` (n, ...) has one entry to each example that may count as independent (an image, a
     query, an object), in an order that does not depend on the network; the figure is
-    `statistic(units)`, in percent (0 to 100).
+    `statistic(units)`, in percent (0 to 100). `lower_wins` says that less of it is better.
     """
 
     units: np.ndarray
     statistic: Callable[[np.ndarray], float] = percent
+    lower_wins: bool = False
 
     @property
     def value(self) -> float:
@@ -71,7 +72,7 @@ class Report(NamedTuple):
 
     `samples` are the figures of the table, by name, and `titles` their columns' titles; `values`
     are further figures without an interval, `files` what was written, `drawing` what a picture is
-    to be made of.
+    to be made of. `row` names what was measured where no weights do.
     """
 
     title: str
@@ -81,3 +82,4 @@ class Report(NamedTuple):
     values: Mapping[str, Any] = {}
     files: tuple[pathlib.Path, ...] = ()
     drawing: Any = None
+    row: str = ""

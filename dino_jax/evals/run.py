@@ -35,7 +35,7 @@ def evaluate(
     Rows appear in order: the networks, then what is published of the first one's architecture.
     """
     reports = tuple(run(request) for request in requests)
-    names = _names([request.encoder for request in requests])
+    names = _names(requests, reports)
     found = {name: _intervals(report) for name, report in zip(names, reports, strict=True)}
     others = dict(zip(names[1:], reports[1:], strict=True))
     differences = {name: _differences(reports[0], report) for name, report in others.items()}
@@ -54,7 +54,10 @@ def evaluate(
         },
         "intervals": {name: {k: [e.low, e.high] for k, e in found[name].items()} for name in names},
         "differences": {
-            other: {k: {**e._asdict(), "verdict": e.verdict} for k, e in figures.items()}
+            other: {
+                key: {"value": e.value, "low": e.low, "high": e.high, "verdict": e.verdict}
+                for key, e in figures.items()
+            }
             for other, figures in differences.items()
         },
         "published": known[0].values if known else {},
@@ -81,11 +84,12 @@ def line(result: Result) -> str:
     return json.dumps(result.values, default=_plain)
 
 
-def _names(encoders: Sequence[Encoder | None]) -> list[str]:
+def _names(requests: Sequence[Request], reports: Sequence[Report]) -> list[str]:
     """A name for each row; the same weights twice are numbered."""
     names: list[str] = []
-    for encoder in encoders:
-        name = "predictions" if encoder is None else encoder.name
+    for request, report in zip(requests, reports, strict=True):
+        encoder = request.encoder
+        name = report.row if encoder is None else encoder.name
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
 

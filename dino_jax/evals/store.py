@@ -35,7 +35,7 @@ class FeatureStore:
         self,
         encoder: Encoder,
         source: Source,
-        indices: Int[np.ndarray, " n"] | None = None,
+        indices: Int[np.ndarray, " wanted"] | None = None,
         *,
         what: str,
         function: FeatureFunction,

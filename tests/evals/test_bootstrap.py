@@ -39,6 +39,8 @@ def test_pairs_are_drawn_together() -> None:
     assert found.value == pytest.approx(5)
     assert found.high - found.low < 1e-9
     assert found.verdict == "beats"
+    fewer = difference(Sample(0.5 * hard + 0.05, lower_wins=True), Sample(0.5 * hard))
+    assert fewer.verdict == "loses"
     assert interval(Sample(0.5 * hard)).high - interval(Sample(0.5 * hard)).low > 2
 
 
@@ -47,6 +49,10 @@ def test_verdicts() -> None:
     assert Interval(-1, -2, -0.5).verdict == "loses"
     assert Interval(0.5, -1, 2).verdict == "even"
     assert Interval(0.0, 0.0, 0.0).verdict == "even"
+    assert Interval(1, 0.5, 2, lower_wins=True).verdict == "loses"
+    assert Interval(-1, -2, -0.5, lower_wins=True).verdict == "beats"
+    assert Interval(0.5, -1, 2, lower_wins=True).verdict == "even"
+    assert Interval(np.nan, np.nan, np.nan).verdict == "even"
 
 
 def test_any_statistic_and_units_of_any_shape() -> None:

@@ -129,3 +129,9 @@ def test_an_unreadable_image_leaves_no_row(encoder: Encoder, tmp_path: pathlib.P
     found, index = FeatureStore(None).features(encoder, source, what="cls", function=cls(encoder))
     assert found.shape == (3, 192)
     np.testing.assert_array_equal(index, [0, 1, 3])
+    some = np.array([3, 2])
+    found, index = FeatureStore(None).features(
+        encoder, source, some, what="cls", function=cls(encoder)
+    )
+    assert found.shape == (1, 192)
+    np.testing.assert_array_equal(index, [3])

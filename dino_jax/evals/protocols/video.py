@@ -83,11 +83,15 @@ def _report(request: Request, videos: Sequence[Video], scores: Sequence[ObjectSc
             files += tuple(request.out / video.name for video in videos)
     return Report(
         title=f"DAVIS-2017: {len(scores)} objects in {len(videos)} sequences",
-        samples={name: Sample(table[:, i]) for i, name in enumerate(FIGURES)},
+        samples={
+            name: Sample(table[:, i], lower_wins=name.endswith("_decay"))
+            for i, name in enumerate(FIGURES)
+        },
         titles=dict(zip(FIGURES, (each.replace("-", " ") for each in HEADINGS), strict=True)),
         notes=(_note(request.options),),
         values={"objects": {s.name: _fractions(s) for s in scores}},
         files=files,
+        row="predictions" if request.options.score is not None else "first mask repeated",
     )
 
 

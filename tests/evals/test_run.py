@@ -1,0 +1,88 @@
+"""One protocol over several networks: rows, differences, what is published, what is written."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from dino_jax.evals.encoder import open_encoder
+from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.evals.run import Result, evaluate, line, write
+from dino_jax.evals.store import FeatureStore
+
+CORRECT = {
+    "pixels": np.arange(200) % 10 < 5,
+    "colour": np.arange(200) % 10 < 3,
+    "random:vit_small_16": np.arange(200) % 10 < 9,
+}
+
+
+def protocol(request: Request) -> Report:
+    """Scores that are known."""
+    units = CORRECT[request.network.spec]
+    samples = {"knn20_top1": Sample(units), "error": Sample(~units, lower_wins=True)}
+    titles = {"knn20_top1": "20-NN top-1", "error": "error"}
+    return Report("Known", samples, titles, ("A note.",), {"seen": len(units)})
+
+
+def result(mesh: Mesh, *specs: str) -> Result:
+    requests = [
+        Request(open_encoder(spec, size=32), "d", None, None, FeatureStore(None), mesh, 8, 0, None)
+        for spec in specs
+    ]
+    return evaluate("knn", protocol, requests, settings={"seed": 0})
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    import jax
+
+    return jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+
+
+def test_every_network_is_a_row_and_the_first_is_compared(mesh: Mesh) -> None:
+    found = result(mesh, "pixels", "colour")
+    assert [row.title for row in found.table.rows] == ["raw pixels", "colour histogram"]
+    assert found.values["figures"]["raw pixels"] == {"knn20_top1": 50, "error": 50, "seen": 200}
+    better = found.values["differences"]["colour histogram"]
+    assert better["knn20_top1"]["value"] == pytest.approx(20)
+    assert better["knn20_top1"]["verdict"] == "beats"
+    assert better["error"]["value"] == pytest.approx(-20)
+    assert better["error"]["verdict"] == "beats"
+    assert "raw pixels less colour histogram: 20-NN top-1 +20.0 [" in found.table.text()
+
+
+def test_the_same_weights_twice_are_two_rows(mesh: Mesh) -> None:
+    found = result(mesh, "pixels", "pixels")
+    assert [row.title for row in found.table.rows] == ["raw pixels", "raw pixels (2)"]
+    assert found.values["differences"]["raw pixels (2)"]["knn20_top1"]["verdict"] == "even"
+
+
+def test_what_is_published_of_the_architecture_is_the_last_row(mesh: Mesh) -> None:
+    found = result(mesh, "random:vit_small_16", "pixels")
+    assert found.table.rows[-1].title == "paper: vit_small / 16 on ImageNet"
+    assert found.table.rows[-1].values == {"knn20_top1": 74.5}  # README of the original
+    assert found.values["published"] == {"knn20_top1": 74.5}
+    assert result(mesh, "pixels", "random:vit_small_16").values["published"] == {}
+
+
+def test_a_table_shows_intervals(mesh: Mesh) -> None:
+    found = result(mesh, "pixels")
+    low, high = found.values["intervals"]["raw pixels"]["knn20_top1"]
+    assert 42 < low < 50 < high < 58
+    assert f"50.0 [{low:.1f}, {high:.1f}]" in found.table.text()
+    assert f"| 50.0 [{low:.1f}, {high:.1f}] |" in found.table.markdown()
+
+
+def test_files_and_line_hold_the_same(mesh: Mesh, tmp_path: pathlib.Path) -> None:
+    found = result(mesh, "pixels", "colour")
+    table, figures = write(found, "knn", tmp_path / "new" / "folder")
+    assert table.read_text() == found.table.markdown() + "\n"
+    assert json.loads(figures.read_text()) == json.loads(line(found))
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "knn.json",
+        "knn.md",
+    ]
+    assert "\n" not in line(found)
