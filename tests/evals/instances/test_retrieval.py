@@ -60,7 +60,7 @@ def expected(encoder, folder, **options):
     return found
 
 
-@pytest.mark.parametrize("options", [{}, {"multiscale": True}, {"crop_queries": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"multiscale": True, "crop_queries": True}], ids=str)
 def test_figures_are_those_of_one_image_at_a_time(folder, options):
     encoder = trees.network()
     report = retrieval.run(trees.retrieval(folder, encoder, **options))
