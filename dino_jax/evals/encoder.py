@@ -54,6 +54,7 @@ class Encoder:
     depth: int
     heads: int
     arch: str
+    precision: str
     features: Callable[..., Features]
     model: Model | None = None
     network: Network | None = None
@@ -118,6 +119,7 @@ def open_encoder(
         depth=model.depth,
         heads=model.heads,
         arch=network.model.arch,
+        precision=precision,
         features=model.features,
         model=model,
         network=network,
@@ -129,7 +131,7 @@ def _trivial(spec: str, size: int, resize: int | None) -> Encoder:
     title, features = TRIVIAL[spec]
     return Encoder(
         spec, title, spec, spec, {}, size, resize, (0.0,) * 3, (1.0,) * 3, 3, PATCH,
-        width=0, depth=0, heads=0, arch=spec, features=features,
+        width=0, depth=0, heads=0, arch=spec, precision="float32", features=features,
     )  # fmt: skip
 
 

@@ -25,6 +25,9 @@ _OTHERS: Mapping[tuple[str, str, int], Mapping[str, float]] = {
         "logistic_10_top1": 67.8,
         "logistic_1_top1": 55.1,
     },
+    # Table 6, ImageNet
+    ("finetune", "vit_small", 16): {"top1": 81.5},
+    ("finetune", "vit_base", 16): {"top1": 82.8},
     # Table 5, DAVIS-2017
     ("video", "vit_small", 16): {"jf_mean": 61.8, "j_mean": 60.2, "f_mean": 63.4},
     ("video", "vit_base", 16): {"jf_mean": 62.3, "j_mean": 60.7, "f_mean": 63.9},

@@ -127,7 +127,7 @@ class Run:
             configs_of(self.network)[0],
             classes=len(self.data.classes),
             image_size=self.encoder.size,
-            dtype=DTYPES[getattr(self.encoder, "precision", "float32")],
+            dtype=DTYPES[self.encoder.precision],
             drop_path=self.recipe.drop_path,
         )
         mean, std = tuple(self.encoder.mean), tuple(self.encoder.std)

@@ -37,5 +37,5 @@ def _encoder(told: tuple, seed: int, size: int) -> Encoder:
         params={k: v for k, v in {**params, **stats}.items() if k.startswith("backbone.")},
         size=size, resize=None, mean=(0.5,) * 3, std=(0.25,) * 3, channels=3,
         patch_size=model.patch_size, width=model.width, depth=model.depth, heads=model.heads,
-        arch=config.arch, features=model.features, model=model,
+        arch=config.arch, precision="float32", features=model.features, model=model,
     )  # fmt: skip
