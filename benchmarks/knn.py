@@ -78,16 +78,20 @@ def speed(original: str, sizes: dict[str, int], *, rounds: int, folder: str) -> 
     }
 
 
-def agreement(theirs: str, ours: str) -> dict[str, dict[str, int]]:
-    """By k: queries, and how many have another prediction, or another set of five."""
+def agreement(theirs: str, ours: str) -> dict[str, dict[str, Any]]:
+    """By k: queries, and how many have another prediction, or another set of five.
+
+    `leads` are of the latter, by what share of the most votes the fifth class leads the sixth.
+    """
     with np.load(theirs) as first, np.load(ours) as second:
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for k in KS:
             a, b = first[str(k)], second[str(k)]
             found[str(k)] = {"queries": len(a), "other_top1": int((a[:, 0] != b[:, 0]).sum())}
             if k >= 20:  # below, fewer than five classes may have votes
                 other = (np.sort(a, axis=1) != np.sort(b, axis=1)).any(axis=1)
-                found[str(k)]["other_top5"] = int(other.sum())
+                leads = second[f"lead {k}"][other].tolist()
+                found[str(k)] |= {"other_top5": len(leads), "leads": leads}
     return found
 
 

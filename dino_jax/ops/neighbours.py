@@ -11,9 +11,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 AnyArray = jax.Array | np.ndarray
-BANK_CHUNK = 4096
-QUERY_CHUNK = 512
-_CHUNKS_AT_ONCE = 16
+BANK_CHUNK = 32768
+QUERY_CHUNK = 1024
 _VOTERS = 2048  # queries whose votes are counted at once
 _Best = tuple[Array, Array]  # products and indices found so far
 
@@ -28,21 +27,20 @@ def unit(vectors: Float[AnyArray, "*n d"]) -> Float[Array, "*n d"]:
 class _Layout(NamedTuple):
     """Which rows of the bank a device looks at, and when.
 
-    Device i holds `visits` times `chunks` chunks of `chunk` rows, one after the other, so that the
-    bank's order is that of the devices. A chunk's size depends on the bank alone: every product
-    is then rounded in the same way however many devices there are.
+    Device i holds `visits` chunks of `rows` rows, one after the other, so that the bank's order is
+    that of the devices. A chunk's size depends on the bank alone: every product is then rounded in
+    the same way however many devices there are.
     """
 
     mesh: Mesh
     total: int
-    chunk: int
-    chunks: int
+    rows: int
     visits: int
 
     @property
-    def rows(self) -> int:
-        """Rows of a device in one visit."""
-        return self.chunk * self.chunks
+    def padded(self) -> bool:
+        """Whether some rows stand for nothing."""
+        return self.mesh.size * self.visits * self.rows > self.total
 
     @property
     def split(self) -> NamedSharding:
@@ -99,10 +97,8 @@ def nearest(
 
 def _layout(count: int, bank_chunk: int, mesh: Mesh) -> _Layout:
     chunks = -(-count // bank_chunk)
-    chunk = -(-count // chunks)  # chunks of like size, the least padding
-    each = -(-chunks // mesh.size)
-    visits = -(-each // _CHUNKS_AT_ONCE)
-    return _Layout(mesh, count, chunk, -(-each // visits), visits)
+    # Chunks of like size, for the least padding.
+    return _Layout(mesh, count, rows=-(-count // chunks), visits=-(-chunks // mesh.size))
 
 
 def _nothing(block: int, k: int, layout: _Layout) -> _Best:
@@ -154,10 +150,10 @@ def _visited(
 
     def on_device(best: _Best, queries: Array, rows: Array, visit: Array) -> _Best:
         first = (jax.lax.axis_index(layout.mesh.axis_names) * layout.visits + visit) * layout.rows
-        chunks = rows.reshape(layout.chunks, layout.chunk, rows.shape[-1])
-        products = jnp.concatenate([_products(queries, chunk) for chunk in chunks], axis=1)
-        there = first + jnp.arange(layout.rows, dtype=jnp.int32) < layout.total
-        products = jnp.where(there[None, :], products, -jnp.inf)
+        products = jnp.matmul(queries, rows[0].T, precision=jax.lax.Precision.HIGHEST)
+        if layout.padded:
+            there = first + jnp.arange(layout.rows, dtype=jnp.int32) < layout.total
+            products = jnp.where(there[None, :], products, -jnp.inf)
         k = best[0].shape[-1]
         # Two selections, since one over k + rows columns would copy all the products.
         found, place = jax.lax.top_k(products, min(k, layout.rows))
@@ -168,10 +164,6 @@ def _visited(
     return jax.shard_map(
         on_device, mesh=layout.mesh, in_specs=(split, whole, split, whole), out_specs=split
     )(best, queries, rows, visit)
-
-
-def _products(queries: Array, rows: Array) -> Array:
-    return jnp.matmul(queries, rows.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def _first_of(before: _Best, after: _Best, k: int) -> _Best:
