@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.protocol import Report, Request
 from dino_jax.evals.published import published
 from dino_jax.evals.table import Row, Table
+from dino_jax.files import whole
 
 Run = Callable[[Request], Report]
 
@@ -73,9 +73,8 @@ def write(result: Result, protocol: str, folder: pathlib.Path) -> tuple[pathlib.
         f"{protocol}.json": json.dumps(result.values, indent=1, default=_plain) + "\n",
     }
     for name, content in written.items():
-        unfinished = folder / f"{name}.{os.getpid()}"
-        unfinished.write_text(content)
-        unfinished.replace(folder / name)
+        with whole(folder / name) as unfinished:
+            unfinished.write_text(content)
     return tuple(folder / name for name in written)
 
 

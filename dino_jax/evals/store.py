@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 import zipfile
 from typing import Any
@@ -16,6 +15,7 @@ from dino_jax.data.source import Source
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction
 from dino_jax.evals.images import HeldOut
+from dino_jax.files import whole
 from dino_jax.interop.cached import cache_folder
 
 VERSION = 1
@@ -80,11 +80,8 @@ class FeatureStore:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for part, value in zip(("features", "index"), found, strict=True):
-            path = _path(self.folder, key, part)
-            unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-            with open(unfinished, "wb") as file:
-                np.save(file, value)
-            unfinished.replace(path)
+            with whole(_path(self.folder, key, part)) as unfinished:
+                np.save(unfinished, value)
         _path(self.folder, key, "key").with_suffix(".json").write_text(json.dumps(key, indent=1))
 
 

@@ -27,11 +27,11 @@ from dino_jax.data.pipeline import TrainIterator, train_iterator
 from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
+from dino_jax.files import claimed
 from dino_jax.interop.checkpoint import Checkpoints, newest_step
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import interruptible
 from dino_jax.models.build import Model
-from dino_jax.train.claim import claimed
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
@@ -159,7 +159,7 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
     folder = run.workdir / "checkpoints"
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(claimed(run.workdir))
+        stack.enter_context(claimed(run.workdir, flag="--workdir"))
         checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
         stack.callback(checkpoints.close)
         state = _newest_state(run, checkpoints)

@@ -21,7 +21,7 @@ def test_every_figure_of_retrieval_is_the_original_s_to_the_last_bit(setup: str)
     wanted = told["result"][setup]
 
     def lists(names: tuple[str, ...]) -> list[list[int]]:
-        return [sum((query[name] for name in names), []) for query in told["gnd"]]
+        return [[n for name in names for n in query[name]] for query in told["gnd"]]
 
     found = ranking.ranked(
         np.array(told["ranks"]).T, lists(GOOD[setup]), lists(JUNK[setup]), cuts=told["kappas"]

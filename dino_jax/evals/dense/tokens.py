@@ -15,6 +15,7 @@ from dino_jax.data.masked import MaskedImages
 from dino_jax.evals.dense.stream import DenseExtractor, fitted, read_ahead
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.store import FeatureStore
+from dino_jax.files import whole
 from dino_jax.ops.segmentation import patch_shares
 from dino_jax.types import Params
 
@@ -128,7 +129,5 @@ def _read(folder: pathlib.Path, told: str) -> Tokens | None:
 
 
 def _write(path: pathlib.Path, shares: np.ndarray) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(unfinished, "wb") as file:
-        np.save(file, shares)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        np.save(unfinished, shares)

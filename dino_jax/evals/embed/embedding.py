@@ -21,6 +21,7 @@ from dino_jax.evals.embed.formats import WRITERS, Table, beside
 from dino_jax.evals.embed.parts import Parts
 from dino_jax.evals.encoder import Encoder, check_patches
 from dino_jax.evals.features import Extractor
+from dino_jax.files import whole
 from dino_jax.interop.record import printable
 from dino_jax.interrupt import Interrupted
 
@@ -230,11 +231,10 @@ def _join(
         features=features,
         about=json.dumps(printable(about(embedding, index, shape)), indent=1),
     )
-    unfinished = out.with_name(f"{out.name}.unfinished{out.suffix}")
-    WRITERS[out.suffix](unfinished, table)
-    if beside(unfinished).exists():
-        beside(unfinished).replace(beside(out))
-    unfinished.replace(out)
+    with whole(out, mark="unfinished") as unfinished:
+        WRITERS[out.suffix](unfinished, table)
+        if beside(unfinished).exists():
+            beside(unfinished).replace(beside(out))
 
 
 def _class_names(source: Source) -> tuple[str, ...]:

@@ -1,10 +1,7 @@
 """Features kept in parts beside the file they are for, so that an interrupted pass goes on."""
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dino_jax.config import UserError
+from dino_jax.files import claimed, whole
 
 MADE_BY = "made_by.json"
 
@@ -38,13 +36,9 @@ class Parts:
             UserError: they are not to be, or another process holds the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        held = os.open(self.folder, os.O_RDONLY)
-        try:
-            _lock(held, self.folder)
+        with claimed(self.folder):
             self._agree(dict(key), restart)
             yield
-        finally:
-            os.close(held)
 
     def _agree(self, key: dict[str, Any], restart: bool) -> None:
         known = self._key()
@@ -59,7 +53,8 @@ class Parts:
         if known is None:
             for path in self.folder.iterdir():
                 path.unlink()
-            write_whole(self.folder / MADE_BY, json.dumps(key).encode())
+            with whole(self.folder / MADE_BY) as unfinished:
+                unfinished.write_text(json.dumps(key))
 
     def _key(self) -> dict[str, Any] | None:
         try:
@@ -78,14 +73,12 @@ class Parts:
         self, number: int, features: Float[np.ndarray, "n row"], index: Int[np.ndarray, " n"]
     ) -> None:
         """Keep the features of a part and which examples they are of; `n` may be 0."""
-        path = self._path(number)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
+        with (
+            whole(self._path(number), mark="unfinished") as unfinished,
+            open(unfinished, "wb") as file,
+        ):
             np.save(file, index)
             np.save(file, features)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
 
     def read(self, number: int) -> tuple[Float[np.ndarray, "n row"], Int[np.ndarray, " n"]]:
         """What `write` was given."""
@@ -104,22 +97,3 @@ class Parts:
 
     def _path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:07}.part"
-
-
-def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that is there with all its content, or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
-def _lock(held: int, folder: pathlib.Path) -> None:
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise UserError(
-                f"another process is writing into {folder}: wait for its end, or choose another "
-                "--out"
-            ) from error
-        # Some network file systems have no locks: then nobody is kept out.

@@ -1,12 +1,12 @@
 """What a fine-tuning run writes about itself: what it was asked for, and its figures by step."""
 
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from dino_jax.config import UserError
+from dino_jax.files import whole
 
 ASKED, CURVE = "recipe.json", "metrics.jsonl"
 
@@ -62,6 +62,5 @@ def check_asked(folder: pathlib.Path, asked: Mapping[str, Any]) -> None:
 
 
 def _replace(path: pathlib.Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        unfinished.write_text(text)

@@ -18,14 +18,15 @@ from tqdm import tqdm
 
 from dino_jax.config import UserError
 from dino_jax.data.randaugment import parse_policy
-from dino_jax.data.source import Source
 from dino_jax.data.supervised import Augmentation, Batch, Repeated, supervised_batches
+from dino_jax.evals.classes import Labelled
 from dino_jax.evals.encoder import DTYPES, Encoder
 from dino_jax.evals.finetune.network import network_of
 from dino_jax.evals.finetune.recipe import NONE, Recipe
 from dino_jax.evals.finetune.records import Curve, check_asked
 from dino_jax.evals.finetune.score import Hits, Scorer
 from dino_jax.evals.finetune.step import Training, TuneState, init_state, make_step
+from dino_jax.files import claimed
 from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.interop.infer import configs_of
 from dino_jax.interop.strict import narrow
@@ -36,16 +37,6 @@ from dino_jax.types import HostBatch
 log = logging.getLogger(__name__)
 IN_FLIGHT = 16
 """Steps dispatched ahead of the host, at most: their batches wait in device memory."""
-
-
-class Labelled(NamedTuple):
-    """Images with their labels, all in the numbering of the training images."""
-
-    train: Source
-    train_labels: np.ndarray
-    val: Source
-    val_labels: np.ndarray
-    classes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +152,7 @@ class Run:
             UserError: a checkpoint that cannot be read.
         """
         with contextlib.ExitStack() as stack:
+            stack.enter_context(claimed(self.folder))
             checkpoints = Checkpoints(self.folder / "state", config={})
             stack.callback(checkpoints.close)
             state = self.start()

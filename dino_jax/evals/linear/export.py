@@ -1,11 +1,11 @@
 """The trained head in files: arrays of ours, and what the original's evaluation loads."""
 
-import os
 import pathlib
 
 import numpy as np
 from jaxtyping import Float
 
+from dino_jax.files import whole
 from dino_jax.interop.pth.write import write_pth
 
 
@@ -23,10 +23,8 @@ def write_head(
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays, original = folder / "linear.npz", folder / "linear.pth"
-    unfinished = folder / f"{arrays.name}.{os.getpid()}"
-    with open(unfinished, "wb") as file:
-        np.savez(file, weight=weight, bias=bias, class_names=np.array(class_names, np.str_))
-    unfinished.replace(arrays)
+    with whole(arrays) as unfinished:
+        np.savez(unfinished, weight=weight, bias=bias, class_names=np.array(class_names, np.str_))
     state = {"module.linear.weight": weight, "module.linear.bias": bias}
     write_pth(original, {"state_dict": state})
     return arrays, original

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from dino_jax.files import whole
 from dino_jax.ops.heads import Heads
 
 log = logging.getLogger(__name__)
@@ -61,16 +61,9 @@ class Keeper:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        try:
-            with open(unfinished, "wb") as file:
-                arrays: dict[str, Any] = _arrays(progress)
-                np.savez(file, key=np.array(self._key), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        arrays: dict[str, Any] = _arrays(progress)
+        with whole(self.path) as unfinished:
+            np.savez(unfinished, key=np.array(self._key), **arrays)
 
     def load(self) -> Progress | None:
         """The progress of the same request; None, and a warning, where the file is damaged."""

@@ -97,8 +97,8 @@ def test_parts_lost_or_half_written_are_extracted_again(pixels, tmp_path: pathli
     parts = sorted((tmp_path / "f.npz.parts").glob("*.part"))
     assert len(parts) == 2
     parts[0].unlink()
-    parts[0].with_suffix(".partial").write_bytes(b"cut short")
-    (tmp_path / "f.npz.unfinished.npz").write_bytes(b"cut short")
+    parts[0].with_suffix(".unfinished.part").write_bytes(b"cut short")
+    (tmp_path / "f.unfinished.npz").write_bytes(b"cut short")
     embed(job(pixels, tmp_path / "f.npz"))
     assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "whole.npz"]

@@ -1,0 +1,53 @@
+"""Folders that one process at a time writes into, and files that are whole or not there."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+from collections.abc import Iterator
+
+from dino_jax.config import UserError
+
+
+@contextlib.contextmanager
+def claimed(folder: pathlib.Path, *, flag: str = "--out") -> Iterator[None]:
+    """Keep other processes out of a folder, which exists, until the block or the process ends.
+
+    The lock lies on the folder itself and leaves no file behind, however the process ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise UserError(
+                    f"another process is writing into {folder}: wait for its end or choose "
+                    f"another {flag}"
+                ) from error
+            # Some network file systems have no locks: then nobody is kept out.
+        yield
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def whole(path: pathlib.Path, *, mark: str | None = None) -> Iterator[pathlib.Path]:
+    """Yield where to write a file that then takes the name `path`, on the disk with all it holds.
+
+    If the block fails there is nothing new, and a file of before is as it was. The other name ends
+    as `path` does, for writers that look at it, after a `mark`: the process's number, or a word
+    where no other process writes, so that what a killed one left is written over.
+    """
+    unfinished = path.with_name(f"{path.stem}.{mark or os.getpid()}{path.suffix}")
+    try:
+        yield unfinished
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
