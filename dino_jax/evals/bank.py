@@ -9,7 +9,7 @@ from dino_jax.config import UserError
 from dino_jax.data.holdout import train_and_held_out
 from dino_jax.data.multilabel import KIND, MultiLabelled, open_labelled
 from dino_jax.data.source import Source
-from dino_jax.evals.knn import shared_labels
+from dino_jax.evals.classes import announce, matched
 
 
 class Sets(NamedTuple):
@@ -19,6 +19,7 @@ class Sets(NamedTuple):
     queries: Source
     bank_labels: Int[np.ndarray, " n"] | Bool[np.ndarray, "n classes"]
     query_labels: Int[np.ndarray, " m"] | Bool[np.ndarray, "m classes"]
+    classes: int
     ignored: Bool[np.ndarray, "m classes"] | None
     notes: tuple[str, ...]
 
@@ -27,23 +28,18 @@ def open_sets(data: str, val: str | None, channels: int) -> Sets:
     """Open the images of `--data` and `--val`, or a held-out part of `--data` without the latter.
 
     Raises:
-        UserError: images without labels, or a class of the queries that the bank lacks.
+        UserError: images without labels, a class of the queries that the bank lacks, one class.
     """
     if any(spec is not None and spec.startswith(f"{KIND}:") for spec in (data, val)):
         return _several_labels(data, val, channels)
     bank, queries = train_and_held_out(data, val, channels=channels)
-    labels = shared_labels(bank, queries)
-    notes = []
+    found = matched(bank, queries)
+    announce(found)
+    notes = list(found.notes)
     if val is None:
-        notes.append(f"The queries are held out from {data}, since no --val is named.")
-    if lacking := np.setdiff1d(labels[0], labels[1]).tolist():
-        names = [bank.class_names[each] if bank.class_names else str(each) for each in lacking]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        notes.append(f"No query is of the class {', '.join(names[:3])}{more}.")
-    for each in np.setdiff1d(labels[1], labels[0])[:1]:
-        name = repr(bank.class_names[each]) if bank.class_names else each
-        raise UserError(f"{queries.spec} has the class {name}, of which {bank.spec} has no image")
-    return Sets(bank, queries, *labels, None, tuple(notes))
+        notes.insert(0, f"The queries are held out from {data}, since no --val is named.")
+    labels = found.train_labels, found.val_labels
+    return Sets(bank, queries, *labels, len(found.classes), None, tuple(notes))
 
 
 def _several_labels(data: str, val: str | None, channels: int) -> Sets:
@@ -58,4 +54,5 @@ def _several_labels(data: str, val: str | None, channels: int) -> Sets:
     shown, ignored = queries.relevant[:, order], queries.ignored[:, order]
     never = [bank.class_names[each] for each in np.flatnonzero(~shown.any(axis=0))]
     notes = [f"No query shows {', '.join(never)}: not counted in the mean."] if never else []
-    return Sets(bank, queries, bank.relevant, shown, ignored, tuple(notes))
+    classes = len(bank.class_names)
+    return Sets(bank, queries, bank.relevant, shown, classes, ignored, tuple(notes))

@@ -1,5 +1,7 @@
 """Labelled images to learn from and to be measured on, their classes matched by name."""
 
+import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +9,13 @@ from jaxtyping import Int
 
 from dino_jax.config import UserError
 from dino_jax.data import multilabel
+from dino_jax.data.holdout import Subset
 from dino_jax.data.randomness import permutation
 from dino_jax.data.source import Source
+
+log = logging.getLogger(__name__)
+SHOWN = 3
+"""Classes that a note names, at most."""
 
 
 class Labelled(NamedTuple):
@@ -18,16 +25,21 @@ class Labelled(NamedTuple):
     val: Source
     train_labels: Int[np.ndarray, " train"]
     val_labels: Int[np.ndarray, " val"]
-    classes: int
+    classes: tuple[str, ...]
+    """Their names, or their numbers where they have none."""
+    notes: tuple[str, ...]
+    """What to say of classes that only one of the two has images of."""
 
 
 def open_labelled(data: str, val: str | None, *, channels: int) -> Labelled:
-    """Open the images of `--data` and `--val`; classes are matched by their names.
+    """Open the images of `--data` and `--val`, match their classes, and log the notes.
 
     Raises:
-        UserError: no --val, a source without labels, a class that one of them lacks, one class.
+        UserError: no --val, a source that cannot be opened, or what `matched` refuses.
     """
-    return matched(*open_both(data, val, channels=channels))
+    found = matched(*open_both(data, val, channels=channels))
+    announce(found)
+    return found
 
 
 def open_both(data: str, val: str | None, *, channels: int) -> tuple[Source, Source]:
@@ -42,23 +54,44 @@ def open_both(data: str, val: str | None, *, channels: int) -> tuple[Source, Sou
     return train, held
 
 
-def matched(train: Source, held: Source) -> Labelled:
-    """The labels of two sources in the numbering of the first; classes go by their names.
+def matched(train: Source, held: Source, *, fewest: int = 2) -> Labelled:
+    """The labels of two sources in the numbering of the first.
+
+    Classes go by their names, or by number where one of the two has no names. One that `held` has
+    no image of is noted; so is one of which `held`, split off from the same images, took them all.
 
     Raises:
-        UserError: a source without labels, a class that one of them lacks, one class.
+        UserError: a source without labels, another class that `train` has no image of, or images
+            of fewer than `fewest` classes in `train`.
     """
-    labels = [labels_of(source) for source in (train, held)]
-    if train.class_names and held.class_names:
-        labels[1] = _renumbered(train, held, labels[1])
-    classes = max(len(train.class_names), *(int(each.max()) + 1 for each in labels))
-    present = [np.unique(each) for each in labels]
-    if len(present[0]) < 2:
+    train_labels = labels_of(train)
+    names, val_labels = _numbered_alike(train, held)
+    learnt, measured = np.unique(train_labels), np.unique(val_labels)
+    if len(learnt) < fewest:
         raise UserError(f"{train.spec} has one class: expected two or more to tell apart")
-    for source, own, other in ((train, 0, 1), (held, 1, 0)):
-        if len(lacking := np.setdiff1d(present[other], present[own])):
-            raise UserError(_lacks(source.spec, train, int(lacking[0])))
-    return Labelled(train, held, labels[0], labels[1], classes)
+    notes = []
+    if len(unlearnt := np.setdiff1d(measured, learnt)):
+        if not isinstance(held, Subset):
+            raise UserError(
+                f"{train.spec} has no image of the class {names[unlearnt[0]]!r}, and {held.spec} "
+                "has: classes go by their names"
+            )
+        notes.append(f"All images of {_some(names, unlearnt)} are held out.")
+    if len(unmeasured := np.setdiff1d(learnt, measured)):
+        part = "The held-out part of " if isinstance(held, Subset) else ""
+        notes.append(f"{part}{held.spec} has no image of {_some(names, unmeasured)}.")
+    classes = train.class_names or names
+    return Labelled(train, held, train_labels, val_labels, classes, tuple(notes))
+
+
+def announce(found: Labelled) -> None:
+    """Log the notes at the start of what may take long: the wrong images may have been named.
+
+    Not those on images split off from the others, which nobody named.
+    """
+    if not isinstance(found.val, Subset):
+        for note in found.notes:
+            log.warning("%s", note)
 
 
 def labels_of(source: Source) -> Int[np.ndarray, " n"]:
@@ -110,14 +143,21 @@ def members_of(labels: Int[np.ndarray, " n"], *, seed: int) -> list[Int[np.ndarr
     return [order[labels[order] == each] for each in np.unique(labels)]
 
 
-def _renumbered(train: Source, val: Source, labels: np.ndarray) -> Int[np.ndarray, " n"]:
-    """The labels of `val` in the numbering of `train`."""
-    number = {name: index for index, name in enumerate(train.class_names)}
-    if unknown := sorted(set(val.class_names) - set(number)):
-        raise UserError(_lacks(train.spec, val, val.class_names.index(unknown[0])))
-    return np.array([number[name] for name in val.class_names], np.int64)[labels]
+def _numbered_alike(train: Source, held: Source) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
+    """The names of the classes of both, those of `train` first; the labels of `held` by them."""
+    names, labels = train.class_names, labels_of(held)
+    if names and held.class_names:
+        names += tuple(name for name in held.class_names if name not in set(names))
+        number = {name: index for index, name in enumerate(names)}
+        return names, np.array([number[name] for name in held.class_names], np.int64)[labels]
+    most = 1 + max(int(labels.max()), int(labels_of(train).max()))
+    return names + tuple(map(str, range(len(names), most))), labels
 
 
-def _lacks(spec: str, named: Source, label: int) -> str:
-    name = named.class_names[label] if label < len(named.class_names) else label
-    return f"{spec} has no images of the class {name!r}: --data and --val need the same classes"
+def _some(names: Sequence[str], numbers: Int[np.ndarray, " classes"]) -> str:
+    """How many classes they are, and what the first of them are called."""
+    shown = ", ".join(names[number] for number in numbers[:SHOWN])
+    if len(numbers) == 1:
+        return f"the class {shown}"
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"{len(numbers)} classes ({shown}{more})"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dino_jax.config import EvalConfig, UserError
+from dino_jax.config import EvalConfig
 from dino_jax.data.evaluation import EvalBatch, eval_batches
 from dino_jax.data.source import Source
+from dino_jax.evals.classes import matched
 from dino_jax.evals.descriptors import Descriptor
 from dino_jax.evals.features import Extractor
 from dino_jax.evals.images import HeldOut, split
@@ -37,10 +38,9 @@ class KnnEvaluator:
         size: int,
         config: EvalConfig,
     ) -> None:
-        """Evaluate at `size` pixels; raises UserError unless the two share labelled classes."""
+        """Evaluate at `size` pixels; raises UserError where `matched` does, but for one class."""
         self._extractor, self._config = extractor, config
-        self._bank_labels, self._query_labels = shared_labels(bank, queries)
-        self._classes = int(max(self._bank_labels.max(), self._query_labels.max())) + 1
+        self.labelled = matched(bank, queries, fewest=1)
 
         def opened(source: Source, wanted: Int[np.ndarray, " n"]) -> HeldOut:
             return HeldOut(_opener(source, wanted, size, config.resize, extractor.batch_size))
@@ -53,12 +53,13 @@ class KnnEvaluator:
             self._every = self._some
 
     def note(self) -> str:
-        """Which images are bank and queries in the final evaluation."""
+        """Which images are bank and queries in the final evaluation, and classes of one alone."""
         bank, queries = self._every if self._config.final_full else self._some
-        return (
+        said = (
             f"k-NN: weighted {self._config.knn_k}-NN of {len(queries.index)} held-out images among "
             f"{len(bank.index)} training images."
         )
+        return " ".join((said, *self.labelled.notes))
 
     def __call__(self, params: Params, *, final: bool) -> dict[str, float]:
         """Score one network; the final evaluation uses every image if the config says so."""
@@ -77,7 +78,7 @@ class KnnEvaluator:
 
     def chance(self) -> dict[str, float]:
         """What guessing scores."""
-        classes = len(np.unique(self._query_labels))
+        classes = len(np.unique(self.labelled.val_labels))
         return {"knn_top1": 100 / classes, "knn_top5": min(100.0, 500 / classes)}
 
     def _scored(self, extract: Callable[[HeldOut], np.ndarray], *, final: bool) -> dict[str, float]:
@@ -86,12 +87,12 @@ class KnnEvaluator:
         votes = neighbours.knn_votes(
             features[1],
             features[0],
-            self._bank_labels[bank.index],
+            self.labelled.train_labels[bank.index],
             k=(self._config.knn_k,),
             temperature=self._config.knn_temperature,
-            classes=self._classes,
+            classes=len(self.labelled.classes),
         )[self._config.knn_k]
-        hits = right(votes, self._query_labels[queries.index])
+        hits = right(votes, self.labelled.val_labels[queries.index])
         return {f"knn_{name}": 100 * float(np.mean(each)) for name, each in hits.items()}
 
 
@@ -100,28 +101,6 @@ def right(
 ) -> dict[str, Bool[np.ndarray, " n"]]:
     """Of every query, whether its class has the most votes (`top1`) or is among five (`top5`)."""
     return {f"top{k}": np.asarray(scores.correct(votes, labels, k=k)) for k in (1, 5)}
-
-
-def shared_labels(
-    bank: Source, queries: Source
-) -> tuple[Int[np.ndarray, " bank"], Int[np.ndarray, " queries"]]:
-    """Labels of both sources in the bank's numbering, matched by the names of the classes.
-
-    Raises UserError if either has no labels, or the queries have a class that the bank lacks.
-    """
-    for source in (bank, queries):
-        if source.labels is None:
-            raise UserError(f"{source.spec} has no labels, which k-NN needs; give class folders")
-    if not bank.class_names or not queries.class_names:
-        return np.asarray(bank.labels), np.asarray(queries.labels)
-    if unknown := sorted(set(queries.class_names) - set(bank.class_names)):
-        raise UserError(
-            f"{queries.spec} has the class {unknown[0]!r}, which {bank.spec} lacks; both need the "
-            "same class names"
-        )
-    number = {name: index for index, name in enumerate(bank.class_names)}
-    renumbered = np.array([number[name] for name in queries.class_names], np.int64)
-    return np.asarray(bank.labels), renumbered[queries.labels]
 
 
 def _described(describe: Callable[[np.ndarray], np.ndarray], images: HeldOut) -> np.ndarray:

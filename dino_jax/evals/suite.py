@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from dino_jax.config import Config
 from dino_jax.data.source import Source
+from dino_jax.evals.classes import announce
 from dino_jax.evals.comparison import baselines
 from dino_jax.evals.features import Extractor, FeatureFunction, normaliser
 from dino_jax.evals.knn import KnnEvaluator
@@ -69,6 +70,7 @@ def progress_suite(
     if not labelled:
         return progress
     knn = KnnEvaluator(extractor, train, held_out, size=size, config=config.eval)
+    announce(knn.labelled)
     return Suite(knn, progress)
 
 

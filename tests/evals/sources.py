@@ -9,8 +9,17 @@ from dino_jax.data.source import Source
 class Coloured(Source):
     """Noise about one colour a class; the indices in `damaged` cannot be read."""
 
-    def __init__(self, count, *, class_names=("a", "b", "c"), seed=0, damaged=(), labelled=True):
-        super().__init__("coloured", 3, class_names)
+    def __init__(
+        self,
+        count,
+        *,
+        class_names=("a", "b", "c"),
+        seed=0,
+        damaged=(),
+        labelled=True,
+        named=True,
+    ):
+        super().__init__("coloured", 3, class_names if named else ())
         self._labels = np.arange(count) % len(class_names)
         self._colours = {
             name: np.random.default_rng(ord(name)).integers(40, 215, 3) for name in class_names

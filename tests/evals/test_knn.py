@@ -7,7 +7,7 @@ import pytest
 from dino_jax.config import EvalConfig, UserError
 from dino_jax.evals.descriptors import RAW_PIXELS
 from dino_jax.evals.features import Extractor, normaliser
-from dino_jax.evals.knn import KnnEvaluator, shared_labels
+from dino_jax.evals.knn import KnnEvaluator
 from tests.evals.sources import Coloured
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -37,8 +37,15 @@ def test_colours_are_told_apart_and_nothing_is_by_constant_features(params):
 
 def test_classes_meet_by_name_though_their_numbers_differ(params):
     bank, queries = Coloured(60), Coloured(30, class_names=("b", "c"), seed=1)
-    np.testing.assert_array_equal(shared_labels(bank, queries)[1], 1 + queries.labels)
-    assert evaluator(bank, queries)(params, final=True)["knn_top1"] == 100
+    knn = evaluator(bank, queries)
+    np.testing.assert_array_equal(knn.labelled.val_labels, 1 + queries.labels)
+    assert knn(params, final=True)["knn_top1"] == 100
+    assert knn.note().endswith("training images. coloured has no image of the class a.")
+
+
+def test_one_class_is_no_mistake_while_training(params):
+    knn = evaluator(Coloured(20, class_names=("a",)), Coloured(5, class_names=("a",), seed=1))
+    assert knn(params, final=False) == {"knn_top1": 100, "knn_top5": 100}
 
 
 def test_the_last_evaluation_uses_every_image(params):

@@ -84,17 +84,26 @@ def test_one_device_and_eight_say_the_same_of_every_image(sets):
         np.testing.assert_array_equal(sample.units, reports[1].samples[name].units)
 
 
-def test_classes_are_matched_by_name_and_one_without_queries_is_noted(sets, tmp_path):
+def test_classes_are_matched_by_name_and_one_without_queries_is_noted(sets, tmp_path, caplog):
     val = folder(tmp_path / "some", {"red": 3, "green": 2})
     report = scored(sets[0], val)
     assert report.samples["knn5_top1"].value == 100
-    assert report.notes[1:] == ("No query is of the class blue.",)
+    assert report.notes[1:] == (f"{val} has no image of the class blue.",)
+    assert [record.getMessage() for record in caplog.records] == list(report.notes[1:])
 
 
 def test_without_queries_some_are_held_out(sets):
     report = scored(sets[0], None)
     assert len(report.samples["knn1_top1"].units) == 1
     assert "held out" in report.notes[1]
+
+
+def test_the_only_image_of_a_class_may_be_held_out(tmp_path):
+    """One of three is held out, the middle one."""
+    data = folder(tmp_path, {"blue": 1, "green": 1, "red": 1})
+    report = scored(data, None, k=(1,))
+    assert report.samples["knn1_top1"].value == 0
+    assert "All images of the class green are held out." in report.notes
 
 
 def test_several_labels_are_scored_by_average_precision(tmp_path):
@@ -131,7 +140,7 @@ def test_mistakes_in_the_options_are_one_line(sets, options, said):
 def test_mistakes_in_the_images_are_one_line(sets, tmp_path):
     (tmp_path / "val" / "purple").mkdir()
     picture("red", np.random.default_rng(0)).save(tmp_path / "val" / "purple" / "0.png")
-    with pytest.raises(UserError, match="class 'purple', which"):
+    with pytest.raises(UserError, match="no image of the class 'purple', and"):
         scored(*sets)
     flat = tmp_path / "flat"
     flat.mkdir()

@@ -99,7 +99,7 @@ def trained(probe: Probe, val: Features) -> Progress:
     if progress is None:
         key = jax.random.key(request.seed)
         first = heads.initial(
-            key, heads=len(probe.rates), classes=probe.images.classes, inputs=val.rows.shape[1]
+            key, heads=len(probe.rates), classes=len(probe.images.classes), inputs=val.rows.shape[1]
         )
         progress = beginning(first, options.epochs)
     score = _score(val) if options.protocol == "reference" else None

@@ -7,7 +7,7 @@ import numpy as np
 from dino_jax.config import UserError
 from dino_jax.data.multilabel import MultiLabelled
 from dino_jax.data.source import Source
-from dino_jax.evals.classes import matched, open_both
+from dino_jax.evals.classes import announce, matched, open_both
 from dino_jax.evals.logistic.fitting import Targets
 
 
@@ -18,20 +18,28 @@ class Images(NamedTuple):
     val: Source
     train_targets: Targets
     val_targets: Targets
+    notes: tuple[str, ...] = ()
 
 
 def open_images(data: str, val: str | None, *, channels: int) -> Images:
     """Open `--data` and `--val`.
 
     Raises:
-        UserError: no labels, classes that differ, or several labels in one of them alone.
+        UserError: no labels, a class that is only measured, one class, or several labels in one of
+            them alone.
     """
     train, held = open_both(data, val, channels=channels)
     if isinstance(train, MultiLabelled) and isinstance(held, MultiLabelled):
         return _several(train, held)
     found = matched(train, held)
-    targets = [Targets(each, found.classes) for each in (found.train_labels, found.val_labels)]
-    return Images(train, held, *targets)
+    announce(found)
+    classes = len(found.classes)
+    return Images(
+        train, held,
+        Targets(found.train_labels, classes),
+        Targets(found.val_labels, classes),
+        found.notes,
+    )  # fmt: skip
 
 
 def _several(train: MultiLabelled, held: MultiLabelled) -> Images:

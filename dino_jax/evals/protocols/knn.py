@@ -42,7 +42,7 @@ def run(request: Request) -> Report:
         sets.bank_labels[bank_index],
         k=options.k,
         temperature=options.temperature,
-        classes=None if sets.bank_labels.ndim == 2 else int(sets.bank_labels.max()) + 1,
+        classes=sets.classes,
         mesh=request.mesh,
     )
     samples, titles = {}, {}

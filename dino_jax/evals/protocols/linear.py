@@ -101,8 +101,8 @@ def _report(
     out = probe.request.out
     names = probe.images.train.class_names
     files = write_head(out, weight, bias, class_names=names) if out else ()
-    report = _figures(found, probe.images.classes)
-    return report._replace(notes=tuple(notes), values=values, files=files)
+    report = _figures(found, len(probe.images.classes))
+    return report._replace(notes=(*notes, *probe.images.notes), values=values, files=files)
 
 
 def _released(request: Request) -> Report:

@@ -50,7 +50,7 @@ def run(request: Request) -> Report:
         samples |= {f"logistic_{name}_{figure}": each for figure, each in of_part.items()}
         titles |= {f"logistic_{name}_{figure}": f"{said}: {_SAID[figure]}" for figure in of_part}
         values[f"logistic_{name}"] = _told(found, len(rows))
-    return Report(TITLE, samples, titles, (_note(options),), values)
+    return Report(TITLE, samples, titles, (_note(options), *images.notes), values)
 
 
 _SAID = {"top1": "top-1", "top5": "top-5", "map": "mAP"}

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_image
+from dino_jax.evals.classes import open_labelled
 from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.finetune import run as runs
 from dino_jax.evals.finetune.records import Curve, read_curve
@@ -105,7 +106,7 @@ def test_what_is_written_is_what_was_scored(whole: Report, place: pathlib.Path, 
     encoder = open_encoder(str(folder))
     assert encoder.size == tiny.SIZE
     data, val = (f"folder:{place / name}" for name in ("train", "val"))
-    held = finetune.labelled(data, val, channels=3)[0]
+    held = open_labelled(data, val, channels=3)
     size = tiny.SIZE
     images = np.stack([eval_image(held.val.load(i), size=size) for i in range(len(held.val))])
     features = encoder.features(encoder.params, encoder.prepared(jnp.asarray(images))).cls
@@ -165,12 +166,16 @@ def test_another_recipe_in_the_same_folder_is_refused(
         run(network, place, "whole", mixup=0.5)
 
 
-def test_a_class_missing_in_val_is_noted(place: pathlib.Path) -> None:
+def test_a_class_missing_in_val_is_noted_and_said_before_training(
+    network: Encoder, place: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
     val = tiny.images(place / "two", 2, "red", "blue")
-    labelled, notes = finetune.labelled(f"folder:{place / 'train'}", val, channels=3)
-    assert notes == (f"{val} has no image of 1 of the classes trained on: green.",)
-    assert set(labelled.val_labels) == {0, 2}
-    assert labelled.classes == ("blue", "green", "red")
+    asked = tiny.request(network, f"folder:{place / 'train'}", val, place / "noted")
+    prepared, notes = finetune.prepare(asked)
+    assert notes == (f"{val} has no image of the class green.",)
+    assert [record.getMessage() for record in caplog.records] == list(notes)
+    assert set(prepared.data.val_labels) == {0, 2}
+    assert prepared.data.classes == ("blue", "green", "red")
 
 
 def test_what_cannot_be_trained_is_refused(network: Encoder, place: pathlib.Path) -> None:
@@ -183,8 +188,8 @@ def test_what_cannot_be_trained_is_refused(network: Encoder, place: pathlib.Path
         with pytest.raises(UserError, match=said):
             finetune.run(tiny.request(one, data, val, out, **options))
 
-    refused("has the class 'grey', which .* lacks", network, train, grey)
-    refused("has no labels to train on or to score", network, train, flat)
+    refused("has no image of the class 'grey', and", network, train, grey)
+    refused("has no labels: expected a folder to each class", network, train, flat)
     refused("has no labels", network, one, one)
     refused("fewer than one batch of 32", network, train, train, batch_size=32)
     refused("1 devices times --accumulate=3", network, train, train, accumulate=3)

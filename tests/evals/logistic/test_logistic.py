@@ -42,6 +42,15 @@ def test_devices_do_not_matter(images):
     assert first == pytest.approx(second, rel=1e-4)
 
 
+def test_a_class_that_val_lacks_is_noted(images, tmp_path, caplog):
+    val = folder(tmp_path / "val", 3, classes=CLASSES[:2])
+    options = LogisticOptions(labels=(100,), l2=1e-2, iterations=50)
+    report = run(request(images[0], val, options, cache=images[0].parent / "cache"))
+    assert report.notes[1:] == (f"{val} has no image of the class {CLASSES[2]}.",)
+    assert [record.getMessage() for record in caplog.records] == list(report.notes[1:])
+    assert report.samples["logistic_100_top1"].units.shape == (6,)
+
+
 def test_a_list_takes_the_place_of_the_parts(images, tmp_path):
     names = [f"{name}_0{number:02d}.png" for name in CLASSES for number in range(5)]
     path = tmp_path / "list.txt"
