@@ -93,7 +93,7 @@ class KnnEvaluator:
             classes=len(self.labelled.classes),
         )[self._config.knn_k]
         hits = right(votes, self.labelled.val_labels[queries.index])
-        return {f"knn_{name}": 100 * float(np.mean(each)) for name, each in hits.items()}
+        return {f"knn_{name}": float(np.mean(100.0 * each)) for name, each in hits.items()}
 
 
 def right(
