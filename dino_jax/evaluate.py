@@ -59,14 +59,15 @@ def _requests(asked: Asked) -> "list[Request]":
     from dino_jax.evals.encoder import open_encoder
     from dino_jax.evals.protocol import Request
     from dino_jax.evals.store import open_store
+    from dino_jax.files import made
     from dino_jax.train.sharding import make_mesh
 
-    store, mesh = open_store(asked.cache), make_mesh()
+    store, mesh, within = open_store(asked.cache), make_mesh(), asked.out and made(asked.out)
     reading = {key: getattr(asked, key) for key in ("size", "resize", "offline", "precision")}
     requests = []
     for number, spec in enumerate(asked.weights or ("",)):
         encoder = open_encoder(spec, **reading) if spec else None
-        out = asked.out / f"against-{number}" if asked.out and number else asked.out
+        out = within / f"against-{number}" if within and number else within
         images = asked.data, asked.val, out, store, mesh
         requests.append(Request(encoder, *images, asked.batch_size, asked.seed, asked.options))
     return requests

@@ -5,9 +5,27 @@ import errno
 import fcntl
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 
 from dino_jax.config import UserError
+
+
+def made(folder: pathlib.Path, *, flag: str = "--out", instead: str = "another") -> pathlib.Path:
+    """Make a folder, with those above it, and see that it can be written into.
+
+    Raises:
+        UserError: it cannot; `instead` says what to name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UserError(
+            f"{flag}={folder} cannot be written into ({reason}): name {instead}"
+        ) from error
 
 
 @contextlib.contextmanager

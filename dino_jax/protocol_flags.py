@@ -83,7 +83,8 @@ def parse_protocol(argv: Sequence[str]) -> Asked:
     out, weights = found["out"].value, [found["weights"].value, *(found["against"].value or [])]
     plain: dict[str, Any] = {key: found[key].value for key in _PLAIN}
     for key, default, _ in _NUMBERS:
-        plain[key] = default if hasattr(options, key) else found[key].value
+        shared = key in found and not hasattr(options, key)
+        plain[key] = found[key].value if shared else default
     return Asked(
         protocol=name,
         weights=tuple(spec for spec in weights if spec),
@@ -96,6 +97,7 @@ def parse_protocol(argv: Sequence[str]) -> Asked:
 _PLAIN = ("data", "val", "json", "offline", "precision", "cache")
 _NUMBERS = (("size", None, 1), ("resize", None, 1), ("batch_size", 64, 1), ("seed", 0, 0))
 """Flag, default, least value; a protocol may have one of these of its own instead."""
+_CROPS = ("size", "resize")
 
 
 def _define(values: flags.FlagValues, protocol: Protocol) -> None:
@@ -106,7 +108,7 @@ def _define(values: flags.FlagValues, protocol: Protocol) -> None:
     for name in ("json", "offline"):
         flags.DEFINE_bool(name, False, "See --help.", flag_values=values)
     for name, default, least in _NUMBERS:
-        if name not in own:
+        if name not in own and (protocol.crops or name not in _CROPS):
             flags.DEFINE_integer(name, default, "See --help.", least, flag_values=values)
     flags.DEFINE_enum(
         "precision", "float32", ("float32", "bfloat16"), "See --help.", flag_values=values
@@ -134,6 +136,8 @@ def _options(protocol: Protocol, found: flags.FlagValues) -> Any:
 def _check_needed(name: str, protocol: Protocol, found: flags.FlagValues, options: Any) -> None:
     needless = protocol.without_weights and getattr(options, protocol.without_weights)
     needed = [] if needless else ["weights"]
+    if needless and (found["weights"].value or found["against"].value):
+        raise UserError(f"{name} measures no network with these options: leave --weights out")
     needed += ["data"] + ["val"] * protocol.needs_val + ["out"] * protocol.needs_out
     for flag in needed:
         if not found[flag].value:
@@ -149,12 +153,14 @@ def _usage(name: str, protocol: Protocol) -> str:
     lines = [
         _wrapped(f"usage: python -m dino_jax.evaluate {name}{wanted} [OPTION ...]", 7),
         f"\n{protocol.options.__doc__}\n",
-        f"--data=SPEC         {protocol.data}",
+        _wrapped(f"--data=SPEC         {protocol.data}", 20),
     ]
     if protocol.val:
-        lines.append(f"--val=SPEC          {protocol.val}")
-    own = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(protocol.options)}
-    lines += [each for each in SHARED.splitlines() if each.split("=")[0] not in own] + [""]
+        lines.append(_wrapped(f"--val=SPEC          {protocol.val}", 20))
+    left_out = {field.name for field in dataclasses.fields(protocol.options)}
+    left_out |= set() if protocol.crops else set(_CROPS)
+    flags_of = {f"--{name.replace('_', '-')}" for name in left_out}
+    lines += [each for each in SHARED.splitlines() if each.split("=")[0] not in flags_of] + [""]
     for field in dataclasses.fields(protocol.options):
         leaf = options_of(protocol.options)[field.name]
         choices = field.metadata["choices"]

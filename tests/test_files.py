@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.files import claimed, whole
+from dino_jax.files import claimed, made, whole
 
 
 def test_a_folder_is_one_runs_until_it_ends(tmp_path: pathlib.Path) -> None:
@@ -52,3 +52,16 @@ def test_a_file_that_fails_leaves_what_was_there(tmp_path: pathlib.Path) -> None
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: pathlib.Path) -> None:
+    assert made(tmp_path / "a" / "b").is_dir()
+    assert not list((tmp_path / "a" / "b").iterdir())
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--out=.* cannot be written into \(.+\): name") as error:
+        made(tmp_path / name)
+    assert "\n" not in str(error.value)

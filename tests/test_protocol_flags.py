@@ -100,6 +100,8 @@ MISTAKES = {
     "a misspelt flag": (["knn", *WITHIN, "--temperatur=1"], "did you mean --temperature?"),
     "no number": (["knn", *WITHIN, "--k=many"], "--k=many: expected numbers such as 10,20"),
     "a surplus word": (["knn", *WITHIN, "more"], "unexpected argument more"),
+    "a size that is not read": (["retrieval", *WITHIN[:2], "--size=3"], "no flag --size"),
+    "weights for nothing": (["video", *WITHIN[:2], "--score=p"], "leave --weights out"),
     "no batch": (["knn", *WITHIN, "--batch-size=0"], "batch_size"),
     "precision": (["knn", *WITHIN, "--precision=half"], "precision"),
 }

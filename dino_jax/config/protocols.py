@@ -29,6 +29,8 @@ class Protocol(NamedTuple):
     data: str
     val: str = ""
     """What `--val` is; empty: it takes none."""
+    crops: bool = False
+    """Whether images are resized and their centres cut out, as --size and --resize say."""
     needs_val: bool = False
     needs_out: bool = False
     without_weights: str = ""
@@ -40,19 +42,20 @@ _SEVERAL = f"{_LABELLED}; or several labels each: voc:"
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "knn": Protocol(
-        KnnOptions, "weighted k-NN classification", _SEVERAL, "the queries (a part of --data)"
+        KnnOptions, "weighted k-NN classification", _SEVERAL, "the queries (a part of --data)",
+        crops=True,
     ),
     "linear": Protocol(
         LinearOptions, "linear classification of frozen features", _LABELLED, "held-out images",
-        needs_val=True,
+        crops=True, needs_val=True,
     ),
     "logistic": Protocol(
         LogisticOptions, "logistic regression at 1, 10, 100 % of labels", _SEVERAL,
-        "held-out images", needs_val=True,
+        "held-out images", crops=True, needs_val=True,
     ),
     "finetune": Protocol(
         FinetuneOptions, "training of the whole network on labels", _LABELLED, "held-out images",
-        needs_val=True, needs_out=True,
+        crops=True, needs_val=True, needs_out=True,
     ),
     "segment": Protocol(
         SegmentOptions, "segmentation by patch tokens", "a folder laid out as CamVid or VOC"
@@ -70,7 +73,9 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "jaccard": Protocol(
         JaccardOptions, "overlap of attention with objects", "a folder laid out as VOC"
     ),
-    "tsne": Protocol(TsneOptions, "a map of classes or images", "images", needs_out=True),
+    "tsne": Protocol(
+        TsneOptions, "a map of classes or images", "images", crops=True, needs_out=True
+    ),
     "correspond": Protocol(
         CorrespondOptions, "matching patches of two images", "an image file",
         "the other image file", needs_val=True, needs_out=True,

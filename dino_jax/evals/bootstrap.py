@@ -1,5 +1,6 @@
 """How sure a figure is: percentile bootstrap over the examples it was measured on."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from dino_jax.evals.protocol import Sample
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FEWEST = 6
+"""Examples that a verdict takes: of five, all won, a sign test still has p > 0.05."""
 
 
 class Interval(NamedTuple):
@@ -18,17 +21,28 @@ class Interval(NamedTuple):
     low: float
     high: float
     lower_wins: bool = False
+    examples: int = FEWEST
 
     @property
     def verdict(self) -> str:
-        """Of a difference: `beats` or `loses` where the interval excludes zero, else `even`."""
+        """Of a difference: `beats` or `loses` where the interval excludes zero, else `even`.
+
+        `too few` where there are fewer than `FEWEST` examples, or no figure.
+        """
+        if self.examples < FEWEST or math.isnan(self.low):
+            return "too few"
         if not (self.low > 0 or self.high < 0):
             return "even"
         return "beats" if (self.low > 0) != self.lower_wins else "loses"
 
 
 def interval(sample: Sample, *, seed: int = 0) -> Interval:
-    """The figure and its interval over resampled examples (Efron & Tibshirani 1993, 13.3)."""
+    """The figure and its interval over resampled examples (Efron & Tibshirani 1993, 13.3).
+
+    Of fewer than `FEWEST` examples the bounds are not numbers: they would only repeat the extremes.
+    """
+    if len(sample.units) < FEWEST:
+        return Interval(sample.value, math.nan, math.nan, examples=len(sample.units))
     return _bounded(sample.value, _resampled((sample,), seed)[0])
 
 
@@ -39,6 +53,9 @@ def difference(first: Sample, second: Sample, *, seed: int = 0) -> Interval:
     """
     if len(first.units) != len(second.units):
         raise ValueError(f"{len(first.units)} examples cannot be paired with {len(second.units)}")
+    if (examples := len(first.units)) < FEWEST:
+        value = first.value - second.value
+        return Interval(value, math.nan, math.nan, first.lower_wins, examples)
     drawn = _resampled((first, second), seed)
     found = _bounded(first.value - second.value, drawn[0] - drawn[1])
     return found._replace(lower_wins=first.lower_wins)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from dino_jax.config import Config, ModelConfig, UserError, to_dict
 from dino_jax.config.architectures import ARCHITECTURES
+from dino_jax.data.evaluation import default_resize
 from dino_jax.evals.trivial import PATCH, TRIVIAL
 from dino_jax.interop.infer import configs_of, filled, model_of
 from dino_jax.interop.network import Network
@@ -88,7 +89,7 @@ def open_encoder(
         UserError: nothing of that name, or it cannot be built.
     """
     if spec in TRIVIAL:
-        return _trivial(spec, size or 224, resize)
+        return _trivial(spec, *_reading(size or 224, resize))
     dtype = DTYPES[precision]
     if spec == RANDOM or spec.startswith(f"{RANDOM}:"):
         network, config = _untrained(spec.partition(":")[2] or _UNTRAINED, offline=offline)
@@ -99,6 +100,7 @@ def open_encoder(
         config, facts = config_of(weights, network), weights.facts
     model = model_of(network, dtype)
     own = config.eval.resize if size in (None, config.crops.global_size) else None
+    size, resize = _reading(size or config.crops.global_size, own if resize is None else resize)
     return Encoder(
         spec=spec,
         name=spec,
@@ -109,8 +111,8 @@ def open_encoder(
             for name, value in {**network.params, **narrow(network.stats)}.items()
             if name.startswith("backbone.")
         },
-        size=size or config.crops.global_size,
-        resize=own if resize is None else resize,
+        size=size,
+        resize=resize,
         mean=config.data.mean,
         std=config.data.std,
         channels=config.model.channels,
@@ -125,6 +127,20 @@ def open_encoder(
         network=network,
         facts=facts,
     )
+
+
+def _reading(size: int, resize: int | None) -> tuple[int, int | None]:
+    """Both as they are.
+
+    Raises:
+        UserError: the centre to be cut out is larger than the resized image.
+    """
+    if resize is not None and resize < size:
+        raise UserError(
+            f"--resize={resize} is less than the {size} pixels of the crop: give "
+            f"{default_resize(size)}, say, or a smaller --size"
+        )
+    return size, resize
 
 
 def _trivial(spec: str, size: int, resize: int | None) -> Encoder:

@@ -33,6 +33,10 @@ def normaliser(mean: Sequence[float], std: Sequence[float]) -> Prepare:
     return prepare
 
 
+class NoImagesError(ValueError):
+    """There are no images to take features of."""
+
+
 class Extractor:
     """Runs a network over batches and returns every feature as one float32 array on the host.
 
@@ -65,7 +69,7 @@ class Extractor:
         self._embed = jax.jit(embed, out_shardings=self._all)
 
     def __call__(self, params: Params, batches: Iterable[Batch]) -> Float[np.ndarray, "n ..."]:
-        """Features (n, ..., D) of all rows of `batches` in order; raises ValueError without any.
+        """Features (n, ..., D) of all rows of `batches` in order; raises `NoImagesError` without.
 
         `params` holds the batch statistics too, and may hold more than the network reads: only
         what lies under `backbone.` is passed.
@@ -80,7 +84,7 @@ class Extractor:
                 done.append(_fetched(*waiting.popleft()))
         done += [_fetched(*each) for each in waiting]
         if not done:
-            raise ValueError("there are no images to take features of")
+            raise NoImagesError("there are no images to take features of")
         return np.concatenate(done)
 
     def _pieces(self, batch: Batch) -> Iterator[Batch]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dino_jax.evals import bootstrap
-from dino_jax.evals.bootstrap import Interval
+from dino_jax.evals.bootstrap import FEWEST, Interval
 from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.protocol import Report, Request
 from dino_jax.evals.published import published
@@ -43,8 +44,16 @@ def evaluate(
     notes = tuple(dict.fromkeys(note for report in reports for note in report.notes))
     rows = tuple(_row(name, figures) for name, figures in found.items())
     known = _published(protocol, requests[0].encoder, titles)
-    said = tuple(_said(names[0], other, titles, each) for other, each in differences.items())
-    table = Table(reports[0].title, titles, rows + known, notes + tuple(filter(None, said)))
+    compared = tuple(
+        _row(f"{names[0]} less {other}", figures, verdicts=True)
+        for other, figures in differences.items()
+    )
+    if (
+        min((e.examples for figures in found.values() for e in figures.values()), default=99)
+        < FEWEST
+    ):
+        notes += (f"Of fewer than {FEWEST} examples there are no intervals and no verdicts.",)
+    table = Table(reports[0].title, titles, rows + compared + known, notes)
     values = {
         "protocol": protocol,
         "settings": dict(settings),
@@ -70,7 +79,7 @@ def write(result: Result, protocol: str, folder: pathlib.Path) -> tuple[pathlib.
     folder.mkdir(parents=True, exist_ok=True)
     written = {
         f"{protocol}.md": result.table.markdown() + "\n",
-        f"{protocol}.json": json.dumps(result.values, indent=1, default=_plain) + "\n",
+        f"{protocol}.json": json.dumps(_plain(result.values), indent=1) + "\n",
     }
     for name, content in written.items():
         with whole(folder / name) as unfinished:
@@ -80,7 +89,7 @@ def write(result: Result, protocol: str, folder: pathlib.Path) -> tuple[pathlib.
 
 def line(result: Result) -> str:
     """The figures as one line of JSON."""
-    return json.dumps(result.values, default=_plain)
+    return json.dumps(_plain(result.values), allow_nan=False)
 
 
 def _names(requests: Sequence[Request], reports: Sequence[Report]) -> list[str]:
@@ -93,9 +102,11 @@ def _names(requests: Sequence[Request], reports: Sequence[Report]) -> list[str]:
     return names
 
 
-def _row(name: str, figures: Mapping[str, Interval]) -> Row:
+def _row(name: str, figures: Mapping[str, Interval], *, verdicts: bool = False) -> Row:
     values = {key: each.value for key, each in figures.items()}
-    return Row(name, f"{name}: ", values, {k: (e.low, e.high) for k, e in figures.items()})
+    bounds = {key: (each.low, each.high) for key, each in figures.items()}
+    said = {key: each.verdict for key, each in figures.items()} if verdicts else {}
+    return Row(name, f"{name}: ", values, bounds, said)
 
 
 def _published(protocol: str, first: Encoder | None, titles: Mapping[str, str]) -> tuple[Row, ...]:
@@ -105,18 +116,6 @@ def _published(protocol: str, first: Encoder | None, titles: Mapping[str, str]) 
     shown = {key: value for key, value in known.items() if key in titles}
     title = f"paper: {first.arch} / {first.patch_size} on ImageNet"
     return (Row(title, "paper: ", shown),) if shown else ()
-
-
-def _said(
-    first: str, other: str, titles: Mapping[str, str], figures: Mapping[str, Interval]
-) -> str:
-    """One sentence on the differences between two rows."""
-    each = (
-        f"{titles.get(key, key)} {found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}] "
-        f"{found.verdict}"
-        for key, found in figures.items()
-    )
-    return f"{first} less {other}: {', '.join(each)}." if figures else ""
 
 
 def _intervals(report: Report) -> dict[str, Interval]:
@@ -132,6 +131,15 @@ def _differences(first: Report, second: Report) -> dict[str, Interval]:
 
 
 def _plain(value: Any) -> Any:
+    """The same in what JSON has: null for what is no number, names for paths."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return value.item() if hasattr(value, "item") else str(value)
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

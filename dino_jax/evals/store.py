@@ -10,12 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
+from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.encoder import Encoder
-from dino_jax.evals.features import Extractor, FeatureFunction
+from dino_jax.evals.features import Extractor, FeatureFunction, NoImagesError
 from dino_jax.evals.images import HeldOut
-from dino_jax.files import whole
+from dino_jax.files import made, whole
 from dino_jax.interop.cached import cache_folder
 
 VERSION = 1
@@ -47,6 +48,9 @@ class FeatureStore:
         Images are resized and cut as the encoder says. `what` names the feature that `function`
         (params, normalised images) gives: two functions must not share a name. Rows are memory-
         mapped where they come from disk.
+
+        Raises:
+            UserError: no image can be read, or features are not finite; nothing is kept.
         """
         wanted = np.arange(len(source)) if indices is None else np.asarray(indices)
         key = _key(encoder, source, wanted, what)
@@ -62,9 +66,14 @@ class FeatureStore:
             function, lambda batch: encoder.prepared(batch["images"]),
             batch_size=min(batch_size, max(len(wanted), 1)), mesh=mesh,
         )  # fmt: skip
-        found = extractor(encoder.params, images), images.index
-        self._write(key, found)
-        return found
+        try:
+            rows = extractor(encoder.params, images)
+        except NoImagesError:
+            raise UserError(f"no image of {source.spec} can be read: nothing to measure") from None
+        if not np.isfinite(rows.sum(dtype=float)):
+            raise UserError(f"the features of {encoder.name} are not all finite: it has diverged")
+        self._write(key, (rows, images.index))
+        return rows, images.index
 
     def _read(self, key: dict[str, Any]) -> Found | None:
         if self.folder is None:
@@ -91,12 +100,15 @@ def _path(folder: pathlib.Path, key: dict[str, Any], part: str) -> pathlib.Path:
 
 
 def open_store(folder: str | None) -> FeatureStore:
-    """The store of a folder; of None that in the user's cache, of `none` one that keeps nothing."""
+    """The store of a folder; of None that in the user's cache, of `none` one that keeps nothing.
+
+    Raises:
+        UserError: the folder cannot be written into.
+    """
     if folder == "none":
         return FeatureStore(None)
-    return FeatureStore(
-        pathlib.Path(folder).expanduser() if folder else cache_folder() / "features"
-    )
+    chosen = pathlib.Path(folder).expanduser() if folder else cache_folder() / "features"
+    return FeatureStore(made(chosen, flag="--cache", instead="another, or `none`"))
 
 
 def _key(encoder: Encoder, source: Source, wanted: np.ndarray, what: str) -> dict[str, Any]:

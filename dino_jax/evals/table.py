@@ -17,12 +17,21 @@ class Row:
     values: dict[str, float]
     bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     """Of the interval around a figure, where it was measured."""
+    verdicts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of differences, which are shown with their sign."""
 
     def cell(self, name: str) -> str:
         """What the table shows of one measure."""
+        if name in self.verdicts:
+            bounds = "".join(f" [{low:+.1f}, {high:+.1f}]" for low, high in self._bounds(name))
+            return f"{self.values[name]:+.1f}{bounds} {self.verdicts[name]}"
         figure = _figure(self.values.get(name, math.nan))
-        low, high = self.bounds.get(name, (math.nan, math.nan))
-        return figure if math.isnan(low) else f"{figure} [{_figure(low)}, {_figure(high)}]"
+        return figure + "".join(f" [{low:.1f}, {high:.1f}]" for low, high in self._bounds(name))
+
+    def _bounds(self, name: str) -> list[tuple[float, float]]:
+        """The one pair, or none."""
+        found = self.bounds.get(name, (math.nan, math.nan))
+        return [] if math.isnan(found[0]) else [found]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,22 +47,26 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Columns aligned for a terminal, at most as wide as their titles and figures need."""
+        """Columns aligned for a terminal, at most as wide as their titles and figures need.
+
+        Without columns there are the title and the notes.
+        """
         lines = list(self._cells())
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
         rule = "  ".join("-" * width for width in widths)
         notes = [line for note in self.notes for line in textwrap.wrap(note, _WIDTH)]
-        return "\n".join([self.title, "", body[0], rule, *body[1:], "", *notes]).rstrip()
+        shown = [body[0], rule, *body[1:], ""] if self.columns else []
+        return "\n".join([self.title, "", *shown, *notes]).rstrip()
 
     def markdown(self) -> str:
         """The same as a Markdown table."""
         head, *body = self._cells()
         rule = ["---"] + ["---:"] * (len(head) - 1)
         lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
-        return "\n".join(
-            [f"**{self.title}**", "", *lines, "", *(f"- {note}" for note in self.notes)]
-        ).rstrip()
+        shown = [*lines, ""] if self.columns else []
+        notes = [f"- {note}" for note in self.notes]
+        return "\n".join([f"**{self.title}**", "", *shown, *notes]).rstrip()
 
     def values(self) -> dict[str, float]:
         """Every figure by row prefix and measure, as in `untrained_view_retrieval_top1`."""

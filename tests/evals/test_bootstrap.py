@@ -52,12 +52,18 @@ def test_verdicts() -> None:
     assert Interval(1, 0.5, 2, lower_wins=True).verdict == "loses"
     assert Interval(-1, -2, -0.5, lower_wins=True).verdict == "beats"
     assert Interval(0.5, -1, 2, lower_wins=True).verdict == "even"
-    assert Interval(np.nan, np.nan, np.nan).verdict == "even"
+    assert Interval(np.nan, np.nan, np.nan).verdict == "too few"
+
+
+@pytest.mark.parametrize(("examples", "verdict"), [(1, "too few"), (5, "too few"), (6, "beats")])
+def test_a_handful_of_examples_gives_no_verdict(examples: int, verdict: str) -> None:
+    found = difference(Sample(np.ones(examples)), Sample(np.zeros(examples)))
+    assert (found.value, found.verdict) == (100, verdict)
 
 
 def test_any_statistic_and_units_of_any_shape() -> None:
     """Units may be counts whose figure is a ratio of sums, as mean intersection over union is."""
-    units = np.array([[1, 2], [3, 4], [0, 1]])
+    units = np.array([[1, 2], [3, 4], [0, 1]] * 2)
 
     def ratio(counts: np.ndarray) -> float:
         return 100 * float(counts[:, 0].sum() / counts[:, 1].sum())
@@ -68,7 +74,7 @@ def test_any_statistic_and_units_of_any_shape() -> None:
 
 
 def test_resamples_without_a_figure_are_left_out() -> None:
-    units = np.array([np.nan, 1.0, 0.5])
+    units = np.array([np.nan, np.nan, 1.0, 1.0, 0.5, 0.5])
 
     def of_known(values: np.ndarray) -> float:
         known = values[~np.isnan(values)]
@@ -77,6 +83,13 @@ def test_resamples_without_a_figure_are_left_out() -> None:
     found = interval(Sample(units, of_known))
     assert found.value == pytest.approx(75)
     assert 50 <= found.low <= found.high <= 100
+
+
+def test_a_handful_of_examples_has_no_interval() -> None:
+    found = interval(Sample(np.array([0.5, 1.0, 0.0])))
+    assert found.value == pytest.approx(50)
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
 
 
 def test_unequal_numbers_cannot_be_paired() -> None:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from dino_jax.config import UserError
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
 from dino_jax.evals.encoder import Encoder, open_encoder
-from dino_jax.evals.store import FeatureStore
+from dino_jax.evals.store import FeatureStore, open_store
 
 TINY = "random:vit_tiny_16"
 
@@ -115,6 +116,41 @@ def test_a_file_cut_short_is_computed_again(encoder: Encoder, tmp_path: pathlib.
     file.write_bytes(file.read_bytes()[:200])
     again, _ = store.features(encoder, source, what="cls", function=cls(encoder))
     np.testing.assert_array_equal(again, first)
+
+
+def test_features_that_are_not_finite_are_refused_and_not_kept(
+    encoder: Encoder, tmp_path: pathlib.Path
+) -> None:
+    store, source = FeatureStore(tmp_path / "kept"), folder(tmp_path / "images", 2)
+
+    def diverged(params, images):
+        return cls(encoder)(params, images) * jnp.nan
+
+    with pytest.raises(UserError, match="not all finite"):
+        store.features(encoder, source, what="cls", function=diverged)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_no_readable_image_is_one_line(encoder: Encoder, tmp_path: pathlib.Path) -> None:
+    source = folder(tmp_path / "images", 2)
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"no image of folder:.* can be read") as error:
+        FeatureStore(None).features(encoder, source, what="cls", function=cls(encoder))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spec", [TINY, "pixels"])
+def test_a_crop_larger_than_the_image_is_refused(spec: str) -> None:
+    with pytest.raises(UserError, match="--resize=16 is less than the 32 pixels of the crop"):
+        open_encoder(spec, size=32, resize=16)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--cache=.* it is a file.* or `none`"):
+        open_store(str(tmp_path / "file"))
+    assert open_store("none").folder is None
 
 
 def test_without_a_folder_nothing_is_kept(encoder: Encoder, tmp_path: pathlib.Path) -> None:

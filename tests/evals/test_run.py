@@ -44,19 +44,24 @@ def mesh() -> Mesh:
 
 def test_every_network_is_a_row_and_the_first_is_compared(mesh: Mesh) -> None:
     found = result(mesh, "pixels", "colour")
-    assert [row.title for row in found.table.rows] == ["raw pixels", "colour histogram"]
+    difference = "raw pixels less colour histogram"
+    titles = [row.title for row in found.table.rows]
+    assert titles == ["raw pixels", "colour histogram", difference]
     assert found.values["figures"]["raw pixels"] == {"knn20_top1": 50, "error": 50, "seen": 200}
     better = found.values["differences"]["colour histogram"]
     assert better["knn20_top1"]["value"] == pytest.approx(20)
     assert better["knn20_top1"]["verdict"] == "beats"
     assert better["error"]["value"] == pytest.approx(-20)
     assert better["error"]["verdict"] == "beats"
-    assert "raw pixels less colour histogram: 20-NN top-1 +20.0 [" in found.table.text()
+    cell = found.table.rows[2].cell("knn20_top1")
+    low, high = better["knn20_top1"]["low"], better["knn20_top1"]["high"]
+    assert cell == f"+20.0 [{low:+.1f}, {high:+.1f}] beats"
+    assert cell in found.table.text()
 
 
 def test_the_same_weights_twice_are_two_rows(mesh: Mesh) -> None:
     found = result(mesh, "pixels", "pixels")
-    assert [row.title for row in found.table.rows] == ["raw pixels", "raw pixels (2)"]
+    assert [row.title for row in found.table.rows[:2]] == ["raw pixels", "raw pixels (2)"]
     assert found.values["differences"]["raw pixels (2)"]["knn20_top1"]["verdict"] == "even"
 
 
@@ -86,3 +91,29 @@ def test_files_and_line_hold_the_same(mesh: Mesh, tmp_path: pathlib.Path) -> Non
         "knn.md",
     ]
     assert "\n" not in line(found)
+
+
+def test_json_has_no_number_where_there_is_none(mesh: Mesh) -> None:
+    def nothing(request: Request) -> Report:
+        return Report("Nothing", values={"nan": float("nan"), "of": np.float32(0.5), "to": (1, 2)})
+
+    request = Request(
+        open_encoder("pixels", size=32), "d", None, None, FeatureStore(None), mesh, 8, 0, None
+    )
+    found = evaluate("knn", nothing, [request], settings={"out": pathlib.Path("x")})
+    told = json.loads(line(found))
+    assert told["figures"]["raw pixels"] == {"nan": None, "of": 0.5, "to": [1, 2]}
+    assert told["settings"] == {"out": "x"}
+
+
+def test_of_a_handful_of_examples_only_the_figures_are_told(mesh: Mesh) -> None:
+    def few(request: Request) -> Report:
+        return Report("Few", {"j": Sample(np.array([0.5, 0.7, 0.9]))}, {"j": "J"})
+
+    encoder = open_encoder("pixels", size=32)
+    request = Request(encoder, "d", None, None, FeatureStore(None), mesh, 8, 0, None)
+    found = evaluate("video", few, [request, request], settings={})
+    cells = [row.cell("j") for row in found.table.rows]
+    assert cells == ["70.0", "70.0", "+0.0 too few"]
+    assert "Of fewer than 6 examples there are no intervals" in found.table.text()
+    assert json.loads(line(found))["intervals"]["raw pixels"]["j"] == [None, None]

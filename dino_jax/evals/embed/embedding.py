@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from dino_jax.config import UserError
-from dino_jax.data.evaluation import EvalBatch, default_resize, eval_batches
+from dino_jax.data.evaluation import EvalBatch, eval_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.embed.feature import feature_function, feature_shape, parse_feature
 from dino_jax.evals.embed.formats import WRITERS, Table, beside
@@ -128,14 +128,8 @@ def embed(
 
 
 def _check_sizes(encoder: Encoder) -> None:
-    resize = encoder.resize
     if encoder.heads:
         check_patches(encoder, encoder.size)
-    if resize is not None and resize < encoder.size:
-        raise UserError(
-            f"--resize={resize} is less than the {encoder.size} pixels of the crop: give "
-            f"{default_resize(encoder.size)}, say, or a smaller --size"
-        )
 
 
 def _part_rows(shape: tuple[int, ...], batch_size: int) -> int:
