@@ -13,13 +13,12 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.data.decode import UnreadableImageError, decode, is_image_name
+from dino_jax.data.decode import UnreadableImageError, decode, is_image_name, upright_size
 from dino_jax.data.palette import read_indexed
+from dino_jax.data.text import read_text
 
 VOID = 255
 """Taken for background, in the first mask and in those that are scored."""
-
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, 5  # EXIF; from 5 on height and width change places
 
 Masks = UInt8[np.ndarray, "frames h w"]
 
@@ -59,7 +58,7 @@ def open_davis(
         raise UserError(
             f"{root} is not laid out as DAVIS-2017: it has no ImageSets/2017/{split}.txt"
         )
-    names = listed.read_text().split()
+    names = read_text(listed).split()
     if not names:
         raise UserError(f"{listed} names no sequence")
     for name in sequences:
@@ -193,8 +192,7 @@ def _frame_size(path: pathlib.Path) -> tuple[int, int]:
     """Height and width of a frame, upright, without decoding it."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE
-            return (image.width, image.height) if turned else (image.height, image.width)
+            return upright_size(image)
     except Exception as error:  # a damaged file makes decoders raise nearly anything
         raise UserError(f"the frame {path} cannot be read: {error}") from error
 

@@ -25,6 +25,10 @@ UNREAD_SUFFIXES = frozenset(
 )
 """Names of images of kinds that are not read here; a search that passes them over says so."""
 
+_ORIENTATION = 0x0112
+_ON_THEIR_SIDE = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEEP = ("I", "F")  # and every mode that begins with "I;16"
 
@@ -92,6 +96,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image) if image.getexif() else image
     except Exception:  # damaged metadata is no reason to lose the picture
         return image
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width that `decode` gives an opened image, without decoding it."""
+    try:
+        turned = image.getexif().get(_ORIENTATION) in _ON_THEIR_SIDE
+    except Exception:  # damaged metadata is no reason to lose the picture
+        turned = False
+    return image.size if turned else (image.height, image.width)
 
 
 def to_array(image: Image.Image, mode: str | None) -> UInt8[np.ndarray, "h w c"]:

@@ -1,6 +1,7 @@
 """`folder:PATH`: image files below a folder, class by class or in any heap."""
 
 import os
+import pathlib
 import stat
 
 from dino_jax.config import UserError
@@ -40,6 +41,11 @@ class FolderSource(FileSource):
             raise OSError("it is no regular file")
         with open(path, "rb") as file:
             return file.read()
+
+
+def folder_of(spec: str) -> pathlib.Path:
+    """The folder that a spec names, with or without `folder:`, whether it is there or not."""
+    return pathlib.Path(spec.removeprefix("folder:")).expanduser()
 
 
 def _files_below(root: str) -> list[str]:

@@ -14,16 +14,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
-from dino_jax.data.decode import UnreadableImageError, decode
+from dino_jax.data.decode import UnreadableImageError, decode, upright_size
 from dino_jax.data.source import Source
 
 Box = tuple[float, float, float, float]
 """Left, upper, right and lower edge in pixels."""
-
-_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 
 
 class Stretched(Source):
@@ -54,6 +51,41 @@ class Stretched(Source):
     def content_key(self) -> str:
         """That of the other source, and the square."""
         return f"{self._source.content_key()} stretched {self._side}"
+
+
+class Required(Source):
+    """The images of another source, none of which can be done without."""
+
+    def __init__(self, source: Source) -> None:
+        """Take the source."""
+        super().__init__(source.spec, source.channels, source.class_names)
+        self._source = source
+
+    def __len__(self) -> int:
+        """As many as the other source has."""
+        return len(self._source)
+
+    def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
+        """One image; raises `UserError` where it cannot be read."""
+        try:
+            return self._source.load(index)
+        except UnreadableImageError as error:
+            raise UserError(
+                f"cannot read {self.name(index)} ({error}): copy it again, or remove it"
+            ) from error
+
+    def name(self, index: int) -> str:
+        """The name in the other source."""
+        return self._source.name(index)
+
+    @property
+    def labels(self) -> Int[np.ndarray, "n"] | None:
+        """Those of the other source."""
+        return self._source.labels
+
+    def content_key(self) -> str:
+        """That of the other source."""
+        return self._source.content_key()
 
 
 class Shrunk(Source):
@@ -97,7 +129,8 @@ class Shrunk(Source):
     def shapes(self) -> list[tuple[int, int]]:
         """Height and width of every image on its square, by the headers of the files.
 
-        Raises `UnreadableImageError` for the first that is no image.
+        Raises `UnreadableImageError` for the first that is no image, and `UserError` for a box that
+        lies outside of its image.
         """
         return [self._shape(index) for index in range(len(self))]
 
@@ -109,7 +142,9 @@ class Shrunk(Source):
             raise UnreadableImageError(error.strerror or str(error)) from error
         image = decode(content, self.channels)
         if (box := self._boxes[index]) is not None:
-            left, upper, right, lower = inside(box, image.shape[1], image.shape[0])
+            left, upper, right, lower = inside(
+                box, image.shape[1], image.shape[0], of=self.name(index)
+            )
             image = image[upper:lower, left:right]
         if self._square:
             return resize_image(image, self._longest, self._longest)
@@ -139,19 +174,19 @@ class Shrunk(Source):
         return found.st_size, found.st_mtime_ns
 
     def _shape(self, index: int) -> tuple[int, int]:
-        if self._square:
+        box = self._boxes[index]
+        if self._square and box is None:
             return self._longest, self._longest
         try:
             with Image.open(self._files[index]) as image:
-                width, height = _upright_size(image)
+                height, width = upright_size(image)
         except Exception as error:  # a damaged file makes decoders raise nearly anything
             raise UnreadableImageError(f"cannot read {self.name(index)}: {error}") from error
-        if (box := self._boxes[index]) is not None:
-            try:
-                left, upper, right, lower = inside(box, width, height)
-            except UnreadableImageError as error:
-                raise UnreadableImageError(f"{self.name(index)}: {error}") from None
+        if box is not None:
+            left, upper, right, lower = inside(box, width, height, of=self.name(index))
             width, height = right - left, lower - upper
+        if self._square:
+            return self._longest, self._longest
         # Asked of Pillow itself, whose rounding it is; a picture of one bit a pixel is small.
         small = Image.new("1", (width, height))
         small.thumbnail((self._longest, self._longest), Image.Resampling.NEAREST)
@@ -173,22 +208,17 @@ def thumbnail(
     return planes[0] if colours else np.stack(planes, axis=2)
 
 
-def inside(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, upper, right and lower edge in whole pixels, within the image.
+def inside(box: Box, width: int, height: int, *, of: str) -> tuple[int, int, int, int]:
+    """Left, upper, right and lower edge in whole pixels, within the image `of` that name.
 
-    Raises `UnreadableImageError` where nothing of the box lies within it.
+    Raises `UserError` where nothing of the box lies within it.
     """
     sides = (width, height, width, height)
     edges = [min(max(round(edge), 0), side) for edge, side in zip(box, sides, strict=True)]
     left, upper, right, lower = edges
     if not (left < right and upper < lower):
-        raise UnreadableImageError(f"its box {box} is not within its {width}x{height} pixels")
+        raise UserError(
+            f"the box {box} of {of} is not within its {width}x{height} pixels: mend the box, or "
+            "take the image whole"
+        )
     return left, upper, right, lower
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    try:
-        turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except Exception:  # damaged metadata is no reason to lose the picture
-        turned = False
-    return (image.height, image.width) if turned else image.size

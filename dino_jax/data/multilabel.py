@@ -17,7 +17,8 @@ from dino_jax.data.decode import UnreadableImageError, decode
 from dino_jax.data.palette import read_indexed
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
-from dino_jax.data.voc import BY_CLASS, CLASSES, IMAGES, names_of_set, voc_root
+from dino_jax.data.text import read_text
+from dino_jax.data.voc import BY_CLASS, CLASSES, IMAGES, names_of_set, photograph, voc_root
 
 KIND = "voc"
 FORM = "voc:PATH[:SPLIT]"
@@ -95,7 +96,8 @@ def open_multilabel(
 ) -> MultiLabelled:
     """Open one split of a folder in VOC's layout; without a name, the only one there is.
 
-    Raises `UserError`: no such layout, no such split, lists that disagree or name what is absent.
+    Raises `UserError`: no such layout, no such split, lists that disagree or name what is absent,
+    or nothing in it shows any class.
     """
     root = voc_root(folder)
     if root is None:
@@ -112,7 +114,11 @@ def open_multilabel(
         names, classes, marks = _of_lists(root, split)
     else:
         names, classes, marks = _of_masks(root, split)
-    files = [_file(root, name, split) for name in names]
+    if not (marks == 1).any():
+        raise UserError(
+            f"no photograph of {spec} shows any class: there is nothing to learn or find"
+        )
+    files = [photograph(root, name, split) for name in names]
     return MultiLabelled(spec, files, classes, marks == 1, marks == 0, channels=channels)
 
 
@@ -125,7 +131,7 @@ def _of_lists(root: pathlib.Path, split: str) -> _Marked:
     names: list[str] = []
     columns = []
     for path in paths:
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
         if any(len(row) != 2 or row[1] not in ("1", "-1", "0") for row in rows):
             raise UserError(f"{path} has a line that is not NAME and 1, -1 or 0")
         listed = [row[0] for row in rows]
@@ -158,10 +164,3 @@ def _main_splits(root: pathlib.Path) -> set[str]:
 
 def _splits(folder: pathlib.Path) -> set[str]:
     return {path.stem for path in folder.glob("*.txt")}
-
-
-def _file(root: pathlib.Path, name: str, split: str) -> pathlib.Path:
-    for suffix in (".jpg", ".jpeg", ".png", ".JPEG", ".JPG"):
-        if (path := root / IMAGES / f"{name}{suffix}").is_file():
-            return path
-    raise UserError(f"the list {split} names {name}, but {root / IMAGES} has no such image")

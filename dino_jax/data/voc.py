@@ -13,6 +13,7 @@ from jaxtyping import Int
 
 from dino_jax.config import UserError
 from dino_jax.data.masked import MaskedImages
+from dino_jax.data.text import read_text
 
 CLASSES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
@@ -54,7 +55,7 @@ def _listed(root: pathlib.Path, subset: str) -> list[str]:
             f"there is no list {own}: this folder has {others}; name one, or a file of names, by "
             "--train-set or --val-set"
         )
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     names = [line.split()[0] for line in lines if line.strip()]
     if not names:
         raise UserError(f"the list {path} names no image")
@@ -80,12 +81,20 @@ def open_voc(
     named = CLASSES if count == len(CLASSES) else tuple(map(str, range(count)))
     return MaskedImages(
         f"voc:{root}:{subset}:{'+'.join(masks)}",
-        [_image(root, name, subset) for name in names],
+        [photograph(root, name, subset) for name in names],
         [_mask(root, name, subset, masks) for name in names],
         class_names=named if by_class else (),
         classes=count if by_class else None,
         channels=channels,
     )
+
+
+def photograph(root: pathlib.Path, name: str, subset: str) -> pathlib.Path:
+    """The file of an image that the list `subset` names; raises `UserError` without one."""
+    for suffix in _SUFFIXES:
+        if (path := root / IMAGES / f"{name}{suffix}").is_file():
+            return path
+    raise UserError(f"the list {subset} names {name}, but {root / IMAGES} has no such image")
 
 
 def annotated_boxes(root: pathlib.Path, name: str) -> Int[np.ndarray, "n 4"] | None:
@@ -111,13 +120,6 @@ def _box(element: ET.Element) -> tuple[int, int, int, int]:
         raise ValueError("an object without a box")
     left, top, right, bottom = (round(float(each or "")) for each in told)
     return left - 1, top - 1, right, bottom
-
-
-def _image(root: pathlib.Path, name: str, subset: str) -> pathlib.Path:
-    for suffix in _SUFFIXES:
-        if (path := root / IMAGES / f"{name}{suffix}").is_file():
-            return path
-    raise UserError(f"the list {subset} names {name}, but {root / IMAGES} has no such image")
 
 
 def _mask(root: pathlib.Path, name: str, subset: str, folders: Sequence[str]) -> pathlib.Path:

@@ -75,6 +75,9 @@ def test_what_is_missing_of_the_layout_is_named(tree):
     listed.write_text("\n")
     with pytest.raises(UserError, match="names no sequence"):
         open_davis(tree)
+    listed.write_bytes("größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"val\.txt is not text: expected UTF-8"):
+        open_davis(tree)
     listed.unlink()
     with pytest.raises(UserError, match=r"it has no ImageSets/2017/val\.txt"):
         open_davis(tree)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
 from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.evaluation import eval_image
-from dino_jax.data.instances import Shrunk, Stretched, inside, thumbnail
+from dino_jax.data.instances import Required, Shrunk, Stretched, inside, thumbnail
 from dino_jax.data.sources import open_source
 
 SIDES = [(96, 128), (128, 96), (61, 200), (40, 40), (300, 7), (64, 64), (65, 64), (1000, 990)]
@@ -70,8 +71,28 @@ def test_boxes_are_cut_before_the_image_is_shrunk(files):
 
 @pytest.mark.parametrize("box", [(200, 0, 300, 50), (5, 5, 5, 9), (-9, -9, 0, 5)])
 def test_a_box_outside_of_its_image_is_said(box):
-    with pytest.raises(UnreadableImageError, match="is not within its 128x96 pixels"):
-        inside(box, 128, 96)
+    with pytest.raises(UserError, match=r"the box .* of a\.jpg is not within its 128x96 pixels"):
+        inside(box, 128, 96, of="a.jpg")
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_a_box_outside_of_its_image_is_no_unreadable_image(files, square):
+    source = Shrunk(files[:1], [(200.0, 0.0, 300.0, 50.0)], 32, square=square)
+    for found in (lambda: source.shapes, lambda: source.load(0)):
+        with pytest.raises(
+            UserError, match=r"0\.png is not within its 128x96 pixels: mend the box"
+        ):
+            found()
+
+
+def test_what_is_required_and_cannot_be_read_is_an_error(tmp_path, files):
+    source = Required(open_source(str(tmp_path)))
+    np.testing.assert_array_equal(source.load(0), pixels(*SIDES[0]))
+    assert (len(source), source.name(1), source.labels) == (len(SIDES), "1.png", None)
+    assert source.content_key() == open_source(str(tmp_path)).content_key()
+    files[1].write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"cannot read 1\.png \(.*\): copy it again, or remove it"):
+        source.load(1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

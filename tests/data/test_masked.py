@@ -121,6 +121,9 @@ def test_voc_s_mistakes(tmp_path):
         (lists / f"{name}.txt").write_text(content)
         with pytest.raises(UserError, match=said):
             voc.open_voc(root, name)
+    (lists / "odd.txt").write_bytes("größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"odd\.txt is not text: expected UTF-8"):
+        voc.open_voc(root, "odd")
     (root / "SegmentationClass" / "val_0.png").unlink()
     with pytest.raises(UserError, match=r"val names val_0, but .* no SegmentationClass/val_0.png"):
         voc.open_voc(root, "val")

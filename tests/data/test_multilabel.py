@@ -70,6 +70,13 @@ def test_mistakes_are_one_line(voc, tmp_path_factory):
     (main / "dog_test.txt").write_text("003 yes\n")
     with pytest.raises(UserError, match="not NAME and 1, -1 or 0"):
         open_labelled(f"voc:{voc}:test")
+    (main / "dog_test.txt").write_bytes(b"\xff\xfe0")
+    with pytest.raises(UserError, match=r"dog_test\.txt is not text: expected UTF-8"):
+        open_labelled(f"voc:{voc}:test")
+    for name in ("cat", "dog"):
+        (main / f"{name}_test.txt").write_text(f"003 {-1 if name == 'cat' else 0}\n")
+    with pytest.raises(UserError, match=r"no photograph of voc:.*:test shows any class"):
+        open_labelled(f"voc:{voc}:test")
     for name in ("cat", "dog"):
         (main / f"{name}_test.txt").write_text("009 1\n")
     with pytest.raises(UserError, match="names 009"):

@@ -72,7 +72,9 @@ def _file(folder: pathlib.Path, chosen: str | None) -> pathlib.Path:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give one with jpg/ and gnd_*.pkl or .json")
     if chosen is not None:
-        path = folder / chosen
+        path, parts = folder / chosen, pathlib.PurePath(chosen).parts
+        if ".." in parts or pathlib.PurePath(chosen).is_absolute():
+            raise UserError(f"--ground-truth={chosen}: expected the name of a file within --data")
         if not path.is_file():
             raise UserError(f"there is no file {path}; --ground-truth names one within --data")
         return path

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from dino_jax.config import UserError
 from dino_jax.data.decode import UnreadableImageError
-from dino_jax.data.instances import Box, Shrunk
+from dino_jax.data.instances import Box, Required, Shrunk
 from dino_jax.data.source import Source
 from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.features import FeatureFunction
@@ -22,6 +22,8 @@ from dino_jax.types import Params
 _LOG = logging.getLogger(__name__)
 MANY = 20
 """Of so many sizes the user is told, since the network is compiled for each."""
+MOST_PIXELS = 8192
+"""A side of one image, at most: attention between more patches fits into no memory."""
 
 
 def landmark_features(
@@ -38,7 +40,8 @@ def landmark_features(
     descriptor's length hangs on the aspect and the scale, sees squares at one scale.
 
     Raises:
-        UserError: an image cannot be read, or is smaller than a patch.
+        UserError: an image cannot be read or is smaller than a patch, or a box lies outside of its
+            image.
     """
     encoder = request.network
     source = Shrunk(
@@ -81,33 +84,42 @@ def exact_features(
     """Features of images that a source gives as squares of `side`: of the `needed`, or of all.
 
     Raises:
-        UserError: one that is needed cannot be read.
+        UserError: one that is needed cannot be read; the others are not looked at.
     """
-    rows, index = square_features(request, source, side=side, what=what, function=function)
-    wanted = np.arange(len(source)) if needed is None else needed
-    missing = np.setdiff1d(wanted, index)
-    if len(missing):
-        raise UserError(f"cannot read {source.name(int(missing[0]))}; copy it again, or remove it")
-    return rows[np.searchsorted(index, wanted)]
+    return square_features(
+        request, Required(source), needed, side=side, what=what, function=function
+    )[0]
 
 
 def square_features(
-    request: Request, source: Source, *, side: int, what: str, function: FeatureFunction
+    request: Request,
+    source: Source,
+    needed: Int[np.ndarray, " needed"] | None = None,
+    *,
+    side: int,
+    what: str,
+    function: FeatureFunction,
 ) -> tuple[Float[np.ndarray, "rows d"], Int[np.ndarray, " rows"]]:
-    """Features of the images that can be read, by now squares of `side`, and which they are."""
-    try:
-        return request.store.features(
-            dataclasses.replace(request.network, size=side, resize=side),
-            source,
-            what=what,
-            function=function,
-            mesh=request.mesh,
-            batch_size=request.batch_size,
-        )
-    except UserError:
-        raise
-    except ValueError:  # not one came through
-        return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
+    """Features of the images that can be read, by now squares of `side`, and which they are.
+
+    Raises:
+        UserError: none can be read, or features are not finite.
+    """
+    return request.store.features(
+        dataclasses.replace(request.network, size=side, resize=side),
+        source,
+        needed,
+        what=what,
+        function=function,
+        mesh=request.mesh,
+        batch_size=request.batch_size,
+    )
+
+
+def check_side(flag: str, side: int, least: int) -> None:
+    """Raise `UserError` for images of fewer than `least` pixels a side, or of far too many."""
+    if not least <= side <= MOST_PIXELS:
+        raise UserError(f"--{flag}={side}: expected {least} to {MOST_PIXELS} pixels")
 
 
 def _described(

@@ -24,7 +24,7 @@ from dino_jax.evals.instances.copydays import (
     copydays,
     mean_over_queries,
 )
-from dino_jax.evals.instances.sized import exact_features, square_features
+from dino_jax.evals.instances.sized import check_side, exact_features, square_features
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.ops import neighbours, pooling, ranking, whitening
 from dino_jax.types import Params
@@ -32,6 +32,8 @@ from dino_jax.types import Params
 _LOG = logging.getLogger(__name__)
 
 Rows = Float[np.ndarray, "_ d"]
+HIGHEST_POWER = 16
+"""To which numbers up to 255 can be raised in float32."""
 
 
 def run(request: Request) -> Report:
@@ -143,8 +145,6 @@ def _of_folder(request: Request, spec: str, notes: list[str]) -> Rows:
         what=_what(options),
         function=_described(request.network, options.power),
     )
-    if not len(rows):
-        raise UserError(f"none of the {len(source)} images of {spec} can be read")
     if missing := len(source) - len(rows):
         notes.append(f"{missing} of the {len(source)} images of {spec} could not be read.")
     return rows
@@ -195,7 +195,13 @@ def _described(encoder: Encoder, power: float) -> FeatureFunction:
 
 
 def _check(options: CopyDetectionOptions, encoder: Encoder) -> None:
-    for name, least in (("side", encoder.patch_size), ("top", 1), ("dimensions", 1), ("power", 0)):
+    check_side("side", options.side, encoder.patch_size)
+    for name in ("top", "dimensions"):
         value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name}={value}: expected at least {least}")
+        if value is not None and value < 1:
+            raise UserError(f"--{name}={value}: expected at least 1")
+    if not 0 <= options.power <= HIGHEST_POWER:
+        raise UserError(
+            f"--power={options.power:g}: expected 0 (the class token alone) to {HIGHEST_POWER}, "
+            "since higher powers leave the range of numbers"
+        )

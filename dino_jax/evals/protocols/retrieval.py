@@ -1,6 +1,5 @@
 """`retrieval`: landmarks among database images, by cosine (reference: eval_image_retrieval.py)."""
 
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +7,9 @@ from jaxtyping import Int
 
 from dino_jax.config import UserError
 from dino_jax.config.protocol_options import RetrievalOptions
+from dino_jax.data.folder import folder_of
 from dino_jax.evals.instances.ground_truth import GroundTruth, Query, read_ground_truth
-from dino_jax.evals.instances.sized import landmark_features
+from dino_jax.evals.instances.sized import check_side, landmark_features
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.ops import ranking
 from dino_jax.ops.ranking import CUTS, Ranked
@@ -34,7 +34,8 @@ def run(request: Request) -> Report:
         anything to find.
     """
     options: RetrievalOptions = request.options
-    truth = read_ground_truth(_folder(request.data), options.ground_truth)
+    check_side("longest", options.longest, 1)
+    truth = read_ground_truth(folder_of(request.data), options.ground_truth)
     boxes = [query.box for query in truth.queries]
     if options.crop_queries and None in boxes:
         missing = truth.files[boxes.index(None)].name
@@ -90,7 +91,3 @@ def _notes(found: dict[str, Ranked], options: RetrievalOptions) -> tuple[str, ..
         if left := int(np.isnan(each.average_precision).sum()):
             notes.append(f"{left} queries have nothing to find in {name} and are left out of it.")
     return tuple(notes)
-
-
-def _folder(spec: str) -> pathlib.Path:
-    return pathlib.Path(spec.removeprefix("folder:")).expanduser()

@@ -96,6 +96,9 @@ def test_what_is_wrong_with_the_folder_is_one_line(folder, tmp_path):
         read_ground_truth(tmp_path)
     with pytest.raises(UserError, match=r"there is no file .*gnd_x"):
         read_ground_truth(folder, "gnd_x.pkl")
+    for outside in ("../gnd_scenes.json", str(folder / "gnd_scenes.json")):
+        with pytest.raises(UserError, match="expected the name of a file within --data"):
+            read_ground_truth(folder, outside)
     (folder / "gnd_other.json").write_text("{")
     with pytest.raises(UserError, match=r"gnd_other and gnd_scenes; .*--ground-truth"):
         read_ground_truth(folder)

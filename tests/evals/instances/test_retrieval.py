@@ -127,15 +127,23 @@ def test_only_the_benchmarks_bear_names_that_figures_are_published_by():
     assert set(found.samples) == {f"roxford5k_{setup}_map" for setup in retrieval.SETUPS}
 
 
-def test_bad_images_are_one_line(folder):
+@pytest.mark.parametrize("longest", [-5, 0, 10**6])
+def test_a_longest_side_that_cannot_be_is_one_line(folder, longest):
+    with pytest.raises(UserError, match=f"--longest={longest}: expected 1 to 8192 pixels"):
+        retrieval.run(trees.retrieval(folder, longest=longest))
+
+
+def test_bad_images_are_one_line(folder, caplog):
     with pytest.raises(UserError, match=r"jpg has 4x3 pixels .* raise --longest"):
         retrieval.run(trees.retrieval(folder, trees.network(), longest=4))
     with pytest.raises(UserError, match=r"less at a scale of 0\.5"):
         retrieval.run(trees.retrieval(folder, trees.network(), longest=14, multiscale=True))
     damaged = folder / "jpg" / "scene1_1.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"cannot read .*scene1_1\.jpg"):
-        retrieval.run(trees.retrieval(folder))
+    for encoder in (None, trees.network()):
+        with pytest.raises(UserError, match=r"cannot read .*scene1_1\.jpg \(.*: copy it again"):
+            retrieval.run(trees.retrieval(folder, encoder))
+    assert not caplog.records
     damaged.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"cannot read .*scene1_1\.jpg.*: copy it again"):
         retrieval.run(trees.retrieval(folder, trees.network()))
@@ -145,8 +153,9 @@ def test_bad_boxes_are_one_line(folder):
     told = json.loads((folder / "gnd_scenes.json").read_text())
     told["gnd"][1]["bbx"] = [500, 0, 600, 10]
     trees.write(folder, told)
-    with pytest.raises(UserError, match=r"query1\.jpg: its box .* is not within its 60x40 pixels"):
-        retrieval.run(trees.retrieval(folder, trees.network(), crop_queries=True))
+    for encoder in (None, trees.network()):
+        with pytest.raises(UserError, match=r"box .*query1\.jpg is not within its 60x40 .* mend"):
+            retrieval.run(trees.retrieval(folder, encoder, crop_queries=True))
     del told["gnd"][1]["bbx"]
     trees.write(folder, told)
     with pytest.raises(UserError, match=r"--crop-queries: query1\.jpg has no box"):
