@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from dino_jax.ops.neighbours import unit
+
 TILE = 8
 """Side in patches of the tiles a frame is worked through in: larger ones compare more in vain."""
 
@@ -38,7 +40,7 @@ def begin(
 ) -> Context:
     """The context of the second frame: the first frame, and room for the `length` last ones."""
     frames = 1 + length
-    place = jnp.zeros((frames, *features.shape), jnp.float32).at[0].set(_unit(features))
+    place = jnp.zeros((frames, *features.shape), jnp.float32).at[0].set(unit(features))
     labels = jnp.zeros((frames, *segments.shape), jnp.float32).at[0].set(segments)
     return Context(place, labels, jnp.int32(0))
 
@@ -59,7 +61,7 @@ def advance(
     of these, and takes the mean of their segments weighted by exp(cosine / `temperature`). The sum
     over labels is that of the context's, 1.
     """
-    features = _unit(features)
+    features = unit(features)
     segments = _propagated(context, features, neighbourhood, top_k, temperature)
     length = len(context.features) - 1
     if not length:
@@ -190,9 +192,3 @@ def _enlarged(values: Float[Array, "..."], factor: int, *, axis: int) -> Float[A
     share = jnp.asarray((places - before).reshape(shape), jnp.float32)
     after = np.minimum(before + 1, count - 1)
     return (1 - share) * jnp.take(values, before, axis) + share * jnp.take(values, after, axis)
-
-
-def _unit(features: Float[Array, "... width"]) -> Float[Array, "... width"]:
-    features = features.astype(jnp.float32)
-    length = jnp.linalg.norm(features, axis=-1, keepdims=True)
-    return features / jnp.maximum(length, 1e-12)

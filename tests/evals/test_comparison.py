@@ -87,5 +87,11 @@ def test_markdown_and_names():
     assert TABLE.values() == {"chance_x_top1": 1.25, "chance_y_top1": 0.0, "y_top1": 100.0}
 
 
+def test_without_figures_there_are_the_notes():
+    bare = Table("Title", {}, (Row("net", "", {}),), ("A note.",))
+    assert bare.text() == "Title\n\nA note."
+    assert bare.markdown() == "**Title**\n\n- A note."
+
+
 def test_best_is_measure_by_measure():
     assert best([{"x": 1.0, "y": 5.0}, {"x": 2.0, "y": 4.0}]) == {"x": 2.0, "y": 5.0}

@@ -15,6 +15,7 @@ from dino_jax.evals.correspond.matching import Matches, match
 from dino_jax.evals.correspond.photograph import open_photograph
 from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocols import correspond
+from tests.evals.dense.requests import diverged
 from tests.evals.embed.networks import SHALLOW, encoder
 from tests.evals.requests import request
 
@@ -123,6 +124,7 @@ def test_other_sizes_of_one_image_match_in_place(pixels, tmp_path: pathlib.Path)
     large = Image.fromarray(image).resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.BICUBIC)
     second = saved(tmp_path / "b.png", np.asarray(large))
     report = correspond.run(request(pixels, CorrespondOptions(size=HEIGHT), first, second))
+    assert report.notes == ("raw pixels: 216 mutual matches, of a mean similarity of 1.000.",)
     drawn = report.drawing
     assert len(drawn.first) == (HEIGHT // PATCH) * (WIDTH // PATCH)
     np.testing.assert_allclose(2 * drawn.first + 0.5, drawn.second, atol=1e-9)
@@ -151,6 +153,13 @@ def test_a_network_matches_an_image_with_itself(tmp_path: pathlib.Path) -> None:
     options = CorrespondOptions(size=48, foreground=0.3)
     fewer = correspond.run(request(network, options, first, first))
     assert 0 < fewer.values["matches"] < 0.35 * itself.values["matches"]
+
+
+def test_a_network_that_diverged_is_one_line(pixels, tmp_path: pathlib.Path) -> None:
+    first = saved(tmp_path / "a.png", scene())
+    asked = request(diverged(pixels), CorrespondOptions(size=48), first, first)
+    with pytest.raises(UserError, match="features of raw pixels are not all finite: these weights"):
+        correspond.run(asked)
 
 
 def test_judgement_by_a_homography(tmp_path: pathlib.Path) -> None:
@@ -186,9 +195,14 @@ MISTAKES = {
     "top": ({"top": 0}, "a.png", "--top=0: expected 1 or more"),
     "share": ({"foreground": 1.5}, "a.png", "--foreground=1.5: expected a share above 0"),
     "no attention": ({"foreground": 0.5}, "a.png", "raw pixels has no attention"),
-    "no homography": ({"homography": "{at}/absent"}, "a.png", "--homography=.*absent"),
-    "not numbers": ({"homography": "{at}/text.txt"}, "a.png", "expected 3 x 3 numbers"),
-    "eight numbers": ({"homography": "{at}/eight"}, "a.png", "3 x 3 numbers, found 8"),
+    "no homography": ({"homography": "{at}/absent"}, "a.png", "--homography: .*absent cannot be"),
+    "no text": ({"homography": "{at}/a.png"}, "a.png", "--homography: .* is not text"),
+    "singular": ({"homography": "{at}/zeros"}, "a.png", "--homography=.*zeros: .* are singular"),
+    "flat": ({"homography": "{at}/flat"}, "a.png", "are singular"),
+    "ten": ({"homography": "{at}/ten"}, "a.png", "3 x 3 numbers, found 10 of them"),
+    "infinite": ({"homography": "{at}/nan"}, "a.png", "3 x 3 numbers, found 'nan' among them"),
+    "not numbers": ({"homography": "{at}/text.txt"}, "a.png", "found 'some' among them"),
+    "eight numbers": ({"homography": "{at}/eight"}, "a.png", "3 x 3 numbers, found 8 of them"),
 }
 
 
@@ -197,7 +211,12 @@ def test_a_mistake_is_one_line(pixels, tmp_path: pathlib.Path, mistake: str) -> 
     changed, second, line = MISTAKES[mistake]
     saved(tmp_path / "a.png", scene())
     (tmp_path / "text.txt").write_text("some words")
-    (tmp_path / "eight").write_text("1 2 3 4 5 6 7 8")
+    numbers = {
+        "eight": "1 2 3 4 5 6 7 8", "ten": "1 0 0\n0 1 0\n0 0 1\n1", "nan": "1 0 0 0 1 0 0 0 nan",
+        "zeros": "0 0 0\n0 0 0\n0 0 0", "flat": "1 2 300 # a line\n2 4 600\n0 0 1",
+    }  # fmt: skip
+    for name, content in numbers.items():
+        (tmp_path / name).write_text(content)
     options = CorrespondOptions(
         **{
             k: v.replace("{at}", str(tmp_path)) if k == "homography" else v

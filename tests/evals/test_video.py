@@ -18,6 +18,7 @@ from dino_jax.evals.video.score import score_objects
 from dino_jax.models.vit import Features
 from dino_jax.train.sharding import make_mesh
 from tests.data.videos import SIZE, frames_of, masks_of, write_masks, write_tree, write_video
+from tests.evals.dense.requests import diverged
 from tests.shared import unpacked
 
 OPTIONS = VideoOptions(size=64, context=2, neighbourhood=3)
@@ -68,14 +69,17 @@ def test_scores_of_several_objects_in_closed_form():
     np.testing.assert_array_equal(one.figures(), [0.5, 0.5, 0.5, 1, 0.5, 0.5, 1])
 
 
-def test_an_example_is_an_object(tree, tmp_path):
+def test_an_example_is_a_sequence_and_the_figure_the_mean_over_objects(tree, tmp_path):
     predictions = tmp_path / "p"
     write_masks(predictions, "one", masks_of(1, 6))
     write_masks(predictions, "two", np.minimum(masks_of(2, 6), 1))
     report = run(request(tree, encoder=None, score=str(predictions)))
     assert list(report.values["objects"]) == ["one_1", "two_1", "two_2"]
-    np.testing.assert_allclose(report.samples["j_mean"].units, [1, 0.5, 0])
-    assert report.samples["j_mean"].value == pytest.approx(50)
+    sample = report.samples["j_mean"]
+    np.testing.assert_allclose(sample.units, [[1, np.nan], [0.5, 0]])
+    assert sample.value == pytest.approx(50)
+    assert sample.statistic(sample.units[[1, 1]]) == pytest.approx(25)  # what a bootstrap may draw
+    assert report.notes[-1] == "Intervals draw sequences."
     assert set(report.titles) == set(report.samples)
     assert not report.files
 
@@ -187,6 +191,11 @@ def test_options_out_of_range_are_refused(tree, changes, message):
 def test_a_network_without_a_patch_to_every_place_is_refused(tree):
     with pytest.raises(UserError, match="does not give 8 × 8 patches of frames of 64 × 64 pixels"):
         run(request(tree, encoder=stand_in(Seen(8, width=4))))
+
+
+def test_a_network_that_diverged_is_refused(tree):
+    with pytest.raises(UserError, match="the features of raw pixels are not all finite"):
+        run(request(tree, encoder=diverged(open_encoder("pixels"))))
 
 
 def test_a_network_is_needed_to_follow_patches(tree):

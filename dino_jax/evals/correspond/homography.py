@@ -1,11 +1,13 @@
 """Matches against the plane-to-plane map that is known to relate two images."""
 
+import math
 import pathlib
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from dino_jax.config import UserError
+from dino_jax.data.text import read_text
 from dino_jax.evals.correspond.matching import Matches
 from dino_jax.evals.correspond.photograph import Photograph
 
@@ -14,17 +16,32 @@ def read_homography(file: str) -> Float[np.ndarray, "3 3"]:
     """Nine numbers of a text file, row by row.
 
     Raises:
-        UserError: no such file, or something else in it.
+        UserError: no such file, something else in it, or a singular map.
     """
     try:
-        numbers = np.loadtxt(pathlib.Path(file).expanduser(), ndmin=1).reshape(-1)
-    except OSError as error:
-        raise UserError(f"--homography={file}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"--homography={file}: expected 3 x 3 numbers ({error})") from error
-    if numbers.size != 9 or not np.isfinite(numbers).all():
-        raise UserError(f"--homography={file}: expected 3 x 3 numbers, found {numbers.size}")
-    return numbers.reshape(3, 3)
+        lines = read_text(pathlib.Path(file).expanduser()).splitlines()
+    except UserError as error:
+        raise UserError(f"--homography: {error}") from error
+    words = [word for line in lines for word in line.partition("#")[0].split()]
+    numbers = [_number(word) for word in words]
+    if len(numbers) != 9 or not np.isfinite(numbers).all():
+        odd = [word for word, each in zip(words, numbers, strict=True) if not math.isfinite(each)]
+        found = f"{odd[0][:40]!r} among them" if odd else f"{len(words)} of them"
+        raise UserError(f"--homography={file}: expected 3 x 3 numbers, found {found}")
+    homography = np.array(numbers).reshape(3, 3)
+    if np.linalg.matrix_rank(homography) < 3:
+        raise UserError(
+            f"--homography={file}: the nine numbers are singular, which takes the whole image to a "
+            "line or a point"
+        )
+    return homography
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
 
 
 def mapped(

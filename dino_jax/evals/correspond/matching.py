@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from dino_jax.ops.neighbours import unit
+
 _ROWS = 1024  # of the similarities held at once
 
 
@@ -36,7 +38,10 @@ def match(
     if not len(chosen[0]) or not len(chosen[1]):
         empty = np.zeros(0, np.int64)
         return Matches(empty, empty, np.zeros(0, np.float32))
-    forth, similarity, back = _nearest(_unit(first[chosen[0]]), _unit(second[chosen[1]]))
+    units = (
+        np.asarray(unit(rows[kept])) for rows, kept in zip((first, second), chosen, strict=True)
+    )
+    forth, similarity, back = _nearest(*units)
     kept = np.arange(len(forth))
     if mutual:
         kept = kept[back[forth] == kept]
@@ -60,8 +65,3 @@ def _nearest(
         back[closer] = start + cosine.argmax(axis=0)[closer]
         best[closer] = found[closer]
     return forth, near, back
-
-
-def _unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    rows = rows.astype(np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

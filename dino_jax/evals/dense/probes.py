@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+from dino_jax.config import UserError
 from dino_jax.evals.dense.tokens import Tokens
 from dino_jax.ops import neighbours
 
@@ -68,13 +69,21 @@ def nearest_patches(tokens: Tokens, *, k: int, temperature: float, bank: int, se
 
     A patch of the bank has the class with most of its pixels; patches of void are left out. Of
     more patches than `bank` so many are drawn, by `seed`. The votes of a patch add up to 1.
+
+    Raises:
+        UserError: there are fewer patches than `k`.
     """
     kept = np.flatnonzero(tokens.shares.any(axis=1))
     if len(kept) > bank:
         kept = np.sort(np.random.Generator(np.random.Philox(seed)).choice(kept, bank, False))
+    if k > len(kept):
+        raise UserError(
+            f"--k={k} wants {k} training patches, but there are {len(kept)} to look among: give a "
+            "smaller --k, a larger --bank or more images"
+        )
     features = neighbours.unit(np.asarray(tokens.features[kept]))
     labels = jnp.asarray(tokens.shares[kept].argmax(axis=1))
-    k, classes = min(k, len(kept)), tokens.shares.shape[1]
+    classes = tokens.shares.shape[1]
 
     def votes(patches: Float[np.ndarray, "n width"]) -> Float[Array, "n classes"]:
         products, indices = neighbours.nearest(neighbours.unit(patches), features, k=k)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, UInt8
 
+from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction
@@ -42,6 +43,19 @@ def fitted(
     return resize_image(image, *sides)
 
 
+def finite(features: Float[np.ndarray, "..."], encoder: Encoder) -> Float[np.ndarray, "..."]:
+    """The features of one batch, as they are.
+
+    Raises:
+        UserError: they are not all finite, of which no figure could be made that means anything.
+    """
+    if not np.isfinite(features.sum(dtype=np.float64)):
+        raise UserError(
+            f"the features of {encoder.name} are not all finite: these weights diverged"
+        )
+    return features
+
+
 class DenseExtractor:
     """Runs a function of a network over images of any size, compiled once for every size."""
 
@@ -57,6 +71,9 @@ class DenseExtractor:
         """The feature of every image, with what came beside it; those of one size stay in order.
 
         At most a batch of each size waits.
+
+        Raises:
+            UserError: features are not finite.
         """
         waiting: dict[tuple[int, ...], list[tuple[np.ndarray, Any]]] = collections.defaultdict(list)
         for image, rest in images:
@@ -75,7 +92,8 @@ class DenseExtractor:
 
     def _run(self, batch: list[tuple[np.ndarray, Any]]) -> Iterator[Dense]:
         images = np.stack([image for image, _ in batch])
-        found = self._extractor(images.shape[1:])(self._encoder.params, [{"images": images}])
+        extractor = self._extractor(images.shape[1:])
+        found = finite(extractor(self._encoder.params, [{"images": images}]), self._encoder)
         rows, columns = (side // self._encoder.patch_size for side in images.shape[1:3])
         for feature, (_, rest) in zip(found, batch, strict=True):
             yield Dense(feature, rows, columns, rest)

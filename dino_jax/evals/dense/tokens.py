@@ -13,13 +13,14 @@ from jaxtyping import Array, Float, UInt8
 
 from dino_jax.data.masked import MaskedImages
 from dino_jax.evals.dense.stream import DenseExtractor, fitted, read_ahead
+from dino_jax.evals.dense.waiting import with_bar
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.store import FeatureStore
 from dino_jax.files import whole
 from dino_jax.ops.segmentation import patch_shares
 from dino_jax.types import Params
 
-VERSION = 1
+VERSION = 2
 
 
 class Tokens(NamedTuple):
@@ -60,12 +61,14 @@ def training_tokens(
 ) -> Tokens:
     """Encode every image of a source at a short side of `size` pixels, by `patch_features`.
 
-    They are written as they come, to the store's folder under a key of weights, images and size
-    (and read from there the next time), or without one to a file that goes when it is closed.
+    They are written as they come, to the store's folder under a key of weights, images, size and
+    normalisation (and read from there the next time), or without one to a file that goes when it is
+    closed.
     """
     classes = source.classes or 0
     key = {"version": VERSION, "what": "patches", "weights": encoder.identity, "size": size,
-           "images": source.content_key(), "classes": classes}  # fmt: skip
+           "mean": list(encoder.mean), "std": list(encoder.std), "images": source.content_key(),
+           "classes": classes}  # fmt: skip
     folder = store.folder
     told = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     if folder is not None and (kept := _read(folder, told)) is not None:
@@ -76,7 +79,8 @@ def training_tokens(
 
     shares, width = [], 0
     with _Spool(folder, f"{told}.tokens") as spool:
-        for each in extractor(read_ahead(load, range(len(source)))):
+        ahead = read_ahead(load, range(len(source)))
+        for each in extractor(with_bar(ahead, len(source), "patches of --train-set")):
             count = each.rows * each.columns
             width = len(each.feature) // count
             spool.write(each.feature)

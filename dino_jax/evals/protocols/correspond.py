@@ -17,6 +17,7 @@ from dino_jax.config.protocol_options import CorrespondOptions
 from dino_jax.evals.correspond.homography import judged, precision, read_homography, recall
 from dino_jax.evals.correspond.matching import Matches, match
 from dino_jax.evals.correspond.photograph import Photograph, open_photograph
+from dino_jax.evals.dense.stream import finite
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.interop.record import printable
@@ -74,7 +75,11 @@ def run(request: Request) -> Report:
         titles={"precision": "matches within a patch", "recall": "patches found"}
         if samples
         else {},
-        notes=() if len(matches.first) else ("no patches match: loosen the options",),
+        notes=(
+            f"{encoder.name}: {many}, of a mean similarity of {mean:.3f}."
+            if len(matches.first)
+            else f"{encoder.name}: no patches match: loosen the options.",
+        ),
         values={"matches": len(matches.first), "mean_similarity": mean},
         files=() if request.out is None else _write(request, photographs, matches, places),
         drawing=drawn,
@@ -107,11 +112,11 @@ def _described(
         return encoder.features(params, encoder.prepared(images), attention=attention)
 
     found = features(encoder.params, photograph.pixels[None], attention=share is not None)
-    patches = np.asarray(found.patches[0], np.float32)
+    patches = finite(np.asarray(found.patches[0], np.float32), encoder)
     if share is None or found.attention is None:
         return patches, np.ones(len(patches), bool)
     of_cls = np.asarray(found.attention, np.float32)[0, :, 0, 1:].mean(axis=0)
-    return patches, mass_masks(of_cls, share)
+    return patches, mass_masks(finite(of_cls, encoder), share)
 
 
 def _write(

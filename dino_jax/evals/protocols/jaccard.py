@@ -1,7 +1,6 @@
 """`jaccard`: how well attention covers objects, and what it finds without being told of any."""
 
 import functools
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,11 +12,13 @@ from dino_jax.config import UserError
 from dino_jax.config.protocol_options import JaccardOptions
 from dino_jax.data.crops import Box, cut
 from dino_jax.data.decode import UnreadableImageError
+from dino_jax.data.folder import folder_of
 from dino_jax.data.masked import VOID
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
 from dino_jax.data.voc import voc_root
 from dino_jax.evals.dense.stream import read_ahead
+from dino_jax.evals.dense.waiting import say_patches, with_bar
 from dino_jax.evals.encoder import NETWORK
 from dino_jax.evals.objects.encoding import Encoded, Reading, open_reading
 from dino_jax.evals.objects.labels import file_names, write_labels
@@ -42,9 +43,11 @@ class _Images(NamedTuple):
     """What is looked at: images, what marks their objects if anything does."""
 
     source: Source
-    load: Callable[[int], tuple[UInt8[np.ndarray, "h w c"], Truth | None]]
+    load: Callable[[int], tuple[UInt8[np.ndarray, "h w c"] | None, Truth | None]]
+    """Nothing of a photograph without a truth that cannot be read."""
     notes: tuple[str, ...] = ()
     marked: bool = False
+    readable: int = 0
 
 
 def run(request: Request) -> Report:
@@ -59,10 +62,11 @@ def run(request: Request) -> Report:
     images = _opened(request)
     names = file_names([images.source.name(i) for i in range(len(images.source))])
     figures: dict[str, np.ndarray] = {}
+    count = 0
     reading = open_reading(
         request.network, features=options.lost, mesh=request.mesh, batch_size=request.batch_size
     )
-    for seen in _encoded(request, reading, images):
+    for count, seen in enumerate(_encoded(request, reading, images), 1):  # noqa: B007
         regions = regions_of(seen.encoded, fraction=options.mass[0], expansion=options.expansion)
         if seen.truth is not None:
             for name, value in _figures(seen, seen.truth, regions, options).items():
@@ -70,7 +74,9 @@ def run(request: Request) -> Report:
         if options.masks and out is not None:
             told = _told(request, reading, images.source.name(seen.number))
             write_labels(out / "masks", names[seen.number], regions, seen.frame, told)
-    return _report(request, reading, images, figures)
+    if not count:
+        raise UserError(f"none of the images of {images.source.spec} can be read")
+    return _report(request, reading, images._replace(readable=count), figures)
 
 
 def _check(request: Request) -> None:
@@ -88,7 +94,7 @@ def _check(request: Request) -> None:
 def _opened(request: Request) -> _Images:
     """The folder's images with their objects; with `--masks` any source will do."""
     options, channels = request.options, request.network.channels
-    folder = pathlib.Path(request.data.removeprefix("folder:")).expanduser()
+    folder = folder_of(request.data)
     root = voc_root(folder) if folder.is_dir() else None
     if root is not None:
         source = open_objects(root, options.val_set, channels=channels)
@@ -109,21 +115,24 @@ def _opened(request: Request) -> _Images:
     return _Images(images, functools.partial(_unmarked, images))
 
 
-def _unmarked(source: Source, index: int) -> tuple[UInt8[np.ndarray, "h w c"], None]:
+def _unmarked(source: Source, index: int) -> tuple[UInt8[np.ndarray, "h w c"] | None, None]:
     try:
         return source.load(index), None
     except UnreadableImageError as error:
-        raise UserError(
-            f"the image {source.name(index)} cannot be read: {error}; take it out"
-        ) from error
+        source.name_unreadable(index, error)
+        return None, None
 
 
 def _encoded(request: Request, reading: Reading, images: _Images) -> Iterator[_Seen]:
     options, encoder = request.options, request.network
     side = options.size // encoder.patch_size * encoder.patch_size
+    count = len(images.source)
+    say_patches(encoder, side, side)
 
-    def load(index: int) -> tuple[np.ndarray, tuple[int, Frame, Truth | None]]:
+    def load(index: int) -> tuple[np.ndarray, tuple[int, Frame, Truth | None]] | None:
         image, truth = images.load(index)
+        if image is None:
+            return None
         height, width = image.shape[:2]
         stretched = cut(
             image, [Box(0, 0, height, width, False)], options.size, Image.Resampling.BILINEAR
@@ -131,7 +140,8 @@ def _encoded(request: Request, reading: Reading, images: _Images) -> Iterator[_S
         frame = Frame(height, width, options.size, encoder.patch_size)
         return stretched[:side, :side], (index, frame, truth)
 
-    for each in reading.extractor(read_ahead(load, range(len(images.source)))):
+    ahead = with_bar(read_ahead(load, range(count)), count, "looked at")
+    for each in reading.extractor(each for each in ahead if each is not None):
         index, frame, truth = each.rest
         yield _Seen(index, frame, truth, reading.encoded(each))
 
@@ -184,11 +194,17 @@ def _report(
         )
     elif reading.features != options.lost:
         notes.append(f"{encoder.name}: LOST reads the patches, since it has no keys to read.")
+    if options.masks:
+        notes.append(
+            f"{encoder.name}: masks, boxes and JSON of {images.readable} images are written."
+        )
+        if absent := len(images.source) - images.readable:
+            notes.append(f"{absent} of {len(images.source)} images cannot be read: left out.")
     size = f"{options.size} x {options.size} pixels"
     title = (
         f"Attention and the objects of {len(images.source)} images, best head an object, {size}"
         if images.marked
-        else f"Masks of {len(images.source)} images, {size}"
+        else f"Masks of {images.readable} images, {size}"
     )
     return Report(
         title,

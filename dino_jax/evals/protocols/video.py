@@ -16,10 +16,19 @@ from dino_jax.data.davis import (
     read_predictions,
     read_truth,
 )
+from dino_jax.data.folder import folder_of
 from dino_jax.data.palette import write_indexed
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.evals.video.propagate import Propagator, first_repeated
-from dino_jax.evals.video.score import FIGURES, HEADINGS, ObjectScore, score_objects, write_tables
+from dino_jax.evals.video.score import (
+    FIGURES,
+    HEADINGS,
+    ObjectScore,
+    by_sequence,
+    mean_over_objects,
+    score_objects,
+    write_tables,
+)
 
 Predict = Callable[[Video, Truth], Masks]
 """The masks of a video but for the first frame's and the last's."""
@@ -30,35 +39,35 @@ _log = logging.getLogger(__name__)
 def run(request: Request) -> Report:
     """Carry masks through every sequence, or take those of `--score`, and score them.
 
-    The figures are J and F and their recall and decay, the mean over objects; an example is an
-    object. With `--out` the masks are written as SEQUENCE/FRAME.png, and the official tables.
+    The figures are J and F and their recall and decay, the mean over objects; an example is a
+    sequence. With `--out` the masks are written as SEQUENCE/FRAME.png, and the official tables.
 
     Raises:
         UserError: the data are not laid out as DAVIS, a mask is missing, of another size or holds
             an unknown object, or an option does not suit the network.
     """
     options: VideoOptions = request.options
-    videos = open_davis(_folder(request.data), options.sequences)
+    videos = open_davis(folder_of(request.data), options.sequences)
     predict = _prediction(request)
     for video in videos:  # a mistake in the last sequence is told before the first is done
         if options.score is None:
             read_truth(video)
         else:
-            predicted_paths(_folder(options.score), video)
-    scores: list[ObjectScore] = []
+            predicted_paths(folder_of(options.score), video)
+    scores: list[list[ObjectScore]] = []
     for number, video in enumerate(videos, 1):
         truth = read_truth(video)
         found = score_objects(video.name, truth, predict(video, truth))
         both = 100 * np.mean([score.figures()[0] for score in found])
         _log.info("%s (%d of %d): J&F %.1f", video.name, number, len(videos), both)
-        scores += found
+        scores.append(found)
     return _report(request, videos, scores)
 
 
 def _prediction(request: Request) -> Predict:
     options: VideoOptions = request.options
     if options.score is not None:
-        folder = _folder(options.score)
+        folder = folder_of(options.score)
         return lambda video, truth: read_predictions(folder, video, truth)
     if options.propagate == "first":
         return lambda video, truth: _kept(request, video, truth, list(first_repeated(truth)))
@@ -74,8 +83,11 @@ def _kept(request: Request, video: Video, truth: Truth, found: Sequence[np.ndarr
     return np.stack(found[:-1])
 
 
-def _report(request: Request, videos: Sequence[Video], scores: Sequence[ObjectScore]) -> Report:
-    table = np.stack([score.figures() for score in scores])
+def _report(
+    request: Request, videos: Sequence[Video], sequences: Sequence[Sequence[ObjectScore]]
+) -> Report:
+    scores = [score for each in sequences for score in each]
+    table = by_sequence(sequences)
     files: tuple[pathlib.Path, ...] = ()
     if request.out is not None:
         files = write_tables(request.out, scores)
@@ -84,11 +96,11 @@ def _report(request: Request, videos: Sequence[Video], scores: Sequence[ObjectSc
     return Report(
         title=f"DAVIS-2017: {len(scores)} objects in {len(videos)} sequences",
         samples={
-            name: Sample(table[:, i], lower_wins=name.endswith("_decay"))
+            name: Sample(table[..., i], mean_over_objects, name.endswith("_decay"))
             for i, name in enumerate(FIGURES)
         },
         titles=dict(zip(FIGURES, (each.replace("-", " ") for each in HEADINGS), strict=True)),
-        notes=(_note(request.options),),
+        notes=(_note(request.options), "Intervals draw sequences."),
         values={"objects": {s.name: _fractions(s) for s in scores}},
         files=files,
         row="predictions" if request.options.score is not None else "first mask repeated",
@@ -110,7 +122,3 @@ def _note(options: VideoOptions) -> str:
         f"Frames of short side {options.size}; labels of the {options.top_k} most similar patches "
         f"{near} in the first frame and the {options.context} before. {skipped}"
     )
-
-
-def _folder(spec: str) -> pathlib.Path:
-    return pathlib.Path(spec.removeprefix("folder:")).expanduser()

@@ -14,7 +14,8 @@ from dino_jax.config import UserError
 from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import Masks, Truth, Video, read_frame
 from dino_jax.data.frames import frame_size, nearest, resized
-from dino_jax.evals.dense.stream import read_ahead
+from dino_jax.evals.dense.stream import finite, read_ahead
+from dino_jax.evals.dense.waiting import say_patches, with_bar
 from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor
 from dino_jax.ops import propagation
@@ -53,6 +54,7 @@ class Propagator:
         if options.temperature <= 0:
             raise UserError(f"--temperature={options.temperature}: expected more than 0")
         self._encoder, self._options = encoder, options
+        say_patches(encoder, options.size, options.size)
         std = tuple(encoder.std)
         if np.allclose(std, IMAGENET_STD):
             std = (RED, *std[1:])
@@ -71,7 +73,8 @@ class Propagator:
         """The masks of the second frame and of all after it, at the size of the truth's.
 
         Raises:
-            UserError: a frame cannot be read, or the size does not suit the network.
+            UserError: a frame cannot be read, the size does not suit the network, or its features
+                are not finite.
         """
         height, width = truth.masks.shape[1:]
         options, grid = self._options, self._grid(height, width)
@@ -108,9 +111,11 @@ class Propagator:
             frame = read_frame(video.frames[number], self._encoder.channels)
             return resized(frame, grid.height, grid.width)
 
-        frames = read_ahead(load, range(len(video.frames)))
+        count = len(video.frames)
+        frames = with_bar(read_ahead(load, range(count)), count, video.name, unit="frame")
         for batch in _in_groups(frames, self._extractor.batch_size):
-            for flat in self._extractor(self._encoder.params, [{"images": batch}]):
+            found = self._extractor(self._encoder.params, [{"images": batch}])
+            for flat in finite(found, self._encoder):
                 if flat.size % (grid.rows * grid.columns):
                     raise UserError(
                         f"{self._encoder.name} does not give {grid.rows} × {grid.columns} patches "

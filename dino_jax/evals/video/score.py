@@ -50,6 +50,25 @@ def score_objects(name: str, truth: Truth, predicted: Masks) -> list[ObjectScore
     return found
 
 
+def by_sequence(
+    sequences: Sequence[Sequence[ObjectScore]],
+) -> Float[np.ndarray, "sequences most figures"]:
+    """The figures of every object, sequence by sequence, filled up with nan to the most objects.
+
+    Objects of one sequence are not independent of each other, so it is sequences that a bootstrap
+    draws.
+    """
+    found = np.full((len(sequences), max(map(len, sequences)), len(FIGURES)), np.nan)
+    for row, scores in zip(found, sequences, strict=True):
+        row[: len(scores)] = [score.figures() for score in scores]
+    return found
+
+
+def mean_over_objects(units: Float[np.ndarray, "sequences most"]) -> float:
+    """The mean of one figure that `by_sequence` laid out, over all objects, in percent."""
+    return 100 * float(np.nanmean(units))
+
+
 def write_tables(
     folder: pathlib.Path, scores: Sequence[ObjectScore], *, split: str = "val"
 ) -> tuple[pathlib.Path, ...]:

@@ -55,6 +55,16 @@ def seeing_red() -> Encoder:
     )  # fmt: skip
 
 
+def diverged(encoder: Encoder) -> Encoder:
+    """The same, but for one number an image that is not finite."""
+
+    def features(params, images, **options):
+        found = encoder.features(params, images, **options)
+        return found._replace(patches=found.patches.at[:, -1, -1].set(jnp.nan))
+
+    return dataclasses.replace(encoder, features=features, identity="diverged")
+
+
 def boxes_of(labels):
     """Boxes of a mask's objects by loop: left, top, right, bottom."""
     return [

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dino_jax.config import UserError
 from dino_jax.evals.dense import probes
 from dino_jax.evals.dense.tokens import Tokens
 from dino_jax.train.sharding import make_mesh
@@ -87,7 +88,7 @@ def test_the_vote_is_that_of_a_loop():
         np.testing.assert_allclose(votes, wanted / wanted.sum(), rtol=1e-4, atol=1e-6)
 
 
-def test_a_drawn_bank_is_the_same_again_and_a_small_one_bounds_k():
+def test_a_drawn_bank_is_the_same_again_and_holds_k_at_least():
     given = tokens()
     queries = given.features[:5]
 
@@ -96,4 +97,6 @@ def test_a_drawn_bank_is_the_same_again_and_a_small_one_bounds_k():
 
     np.testing.assert_array_equal(votes(1), votes(1))
     assert not np.array_equal(votes(1), votes(2))
-    np.testing.assert_allclose(np.asarray(votes(1, k=50)).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(votes(1, k=20)).sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(UserError, match="--k=21 wants 21 training patches, but there are 20"):
+        votes(1, k=21)

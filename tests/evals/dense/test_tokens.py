@@ -1,9 +1,12 @@
 """Features of images of many sizes: order, batches, and what is kept on disk."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dino_jax.config import UserError
 from dino_jax.data.camvid import open_camvid
 from dino_jax.data.voc import open_voc
 from dino_jax.evals.dense import stream
@@ -12,6 +15,7 @@ from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.store import FeatureStore
 from dino_jax.train.sharding import make_mesh
 from tests.data.layouts import write_camvid, write_voc
+from tests.evals.dense.requests import diverged
 
 
 @pytest.mark.parametrize(
@@ -51,8 +55,8 @@ def test_reading_ahead_keeps_the_order_and_hands_on_errors():
         list(stream.read_ahead(fail, range(50)))
 
 
-def tokens(source, cache=None, **changed):
-    encoder, options = open_encoder("pixels"), {"size": 16} | changed
+def tokens(source, cache=None, encoder=None, **changed):
+    encoder, options = encoder or open_encoder("pixels"), {"size": 16} | changed
     extractor = patch_features(encoder, mesh=make_mesh(1), batch_size=2)
     return training_tokens(
         encoder, source, store=FeatureStore(cache), extractor=extractor, **options
@@ -74,6 +78,21 @@ def test_tokens_are_kept_by_what_they_depend_on(tmp_path):
     cut = next(path for path in cache.iterdir() if path.suffix == ".tokens")
     cut.write_bytes(cut.read_bytes()[:100])
     np.testing.assert_array_equal(tokens(source, cache).features, first.features)
+
+
+@pytest.mark.parametrize("part", ["mean", "std"])
+def test_another_normalisation_is_another_key(tmp_path, part):
+    source, pixels = open_camvid(write_camvid(tmp_path / "camvid"), "train"), open_encoder("pixels")
+    other = dataclasses.replace(pixels, **{part: (0.3, 0.4, 0.5)})
+    first, second = (tokens(source, tmp_path / "cache", each) for each in (pixels, other))
+    assert not np.allclose(first.features, second.features)
+
+
+def test_tokens_that_are_not_finite_are_refused_and_not_kept(tmp_path):
+    source, cache = open_camvid(write_camvid(tmp_path / "camvid"), "train"), tmp_path / "cache"
+    with pytest.raises(UserError, match="features of raw pixels are not all finite"):
+        tokens(source, cache, diverged(open_encoder("pixels")))
+    assert not list(cache.iterdir())
 
 
 def test_tokens_that_are_there_are_not_computed_again(tmp_path, monkeypatch):

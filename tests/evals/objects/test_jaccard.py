@@ -13,7 +13,7 @@ from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.objects.truth import Truth, best_of_heads
 from dino_jax.evals.protocols import jaccard
 from tests.data.layouts import write_voc
-from tests.evals.dense.requests import boxes_of, request, seeing_red
+from tests.evals.dense.requests import boxes_of, diverged, request, seeing_red
 from tests.evals.embed.networks import SHALLOW, encoder
 from tests.shared import unpacked
 
@@ -102,6 +102,7 @@ def test_masks_of_any_images_without_a_mark(tmp_path):
     report = jaccard.run(asked)
     assert report.samples == report.titles == {}
     assert report.files == (out / "masks",)
+    assert report.notes[-1] == "red: masks, boxes and JSON of 6 images are written."
     for name in ("train_0", "val_1"):
         told = json.loads((out / "masks" / "json" / f"{name}.json").read_text())
         assert (told["image"], told["lost"]) == (f"{name}.jpg", "patches")
@@ -130,6 +131,12 @@ def test_options_that_cannot_be(tmp_path, options, said):
         jaccard.run(request("jaccard", write_voc(tmp_path), **{"size": 32} | options))
 
 
+def test_a_network_that_diverged_is_refused(tmp_path):
+    asked = request("jaccard", write_voc(tmp_path), diverged(seeing_red()), size=64)
+    with pytest.raises(UserError, match="the features of red are not all finite"):
+        jaccard.run(asked)
+
+
 def test_data_that_cannot_be(tmp_path):
     root = write_voc(tmp_path / "voc")
     with pytest.raises(UserError, match=r"not laid out as VOC .*--masks --out=DIR"):
@@ -146,8 +153,23 @@ def test_data_that_cannot_be(tmp_path):
     with pytest.raises(UserError, match="names val_2, but"):
         jaccard.run(request("jaccard", root, size=32))
     (root / "JPEGImages" / "val_0.jpg").write_bytes(b"nothing")
-    asked = request("jaccard", root / "JPEGImages", size=32, masks=True, out=tmp_path)
-    with pytest.raises(UserError, match=r"val_0\.jpg cannot be read"):
+    asked = request("jaccard", root, size=32)
+    with pytest.raises(UserError, match="cannot be read|but"):
+        jaccard.run(asked)
+
+
+def test_an_image_of_no_mark_that_cannot_be_read_is_left_out(tmp_path, caplog):
+    root = write_voc(tmp_path / "voc") / "JPEGImages"
+    (root / "val_0.jpg").write_bytes(b"nothing")
+    asked = request("jaccard", root, seeing_red(), size=32, masks=True, out=tmp_path)
+    report = jaccard.run(asked)
+    assert report.title.startswith("Masks of 5 images")
+    assert report.notes[-1] == "1 of 6 images cannot be read: left out."
+    assert len(list((tmp_path / "masks" / "json").iterdir())) == 5
+    assert "skipped unreadable image val_0.jpg" in caplog.text
+    for file in root.iterdir():
+        file.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="none of the images of .* can be read"):
         jaccard.run(asked)
 
 
