@@ -3,7 +3,6 @@
 import contextlib
 import json
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from dino_jax.config import UserError
 from dino_jax.files import claimed, whole
 
-MADE_BY = "made_by.json"
+MADE_BY, _BEGUN = "made_by.json", "made_by.unfinished.json"
 
 
 class Parts:
@@ -33,7 +32,8 @@ class Parts:
         Parts of another key are removed if `restart`.
 
         Raises:
-            UserError: they are not to be, or another process holds the folder.
+            UserError: they are not to be, another process holds the folder, or it is not one of
+                parts: nothing in it is touched then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with claimed(self.folder):
@@ -49,12 +49,27 @@ class Parts:
                     f"{self.folder} holds what was begun with other {' and '.join(names)}: go on "
                     "with the same, or add --overwrite to begin anew"
                 )
-            known = None
-        if known is None:
-            for path in self.folder.iterdir():
+            for path in self.folder.glob("*.part"):
                 path.unlink()
-            with whole(self.folder / MADE_BY) as unfinished:
+        if known is None:
+            self._check_empty()
+        if known != key:
+            with whole(self.folder / MADE_BY, mark="unfinished") as unfinished:
                 unfinished.write_text(json.dumps(key))
+
+    def _check_empty(self) -> None:
+        """What a killed process left unfinished is written over; anything else is somebody's."""
+        others = sorted({path.name for path in self.folder.iterdir()} - {_BEGUN})
+        if others:
+            raise UserError(
+                f"{self.folder} is where parts belong, but holds {others[0]} and no {MADE_BY}: "
+                "move it away, or name another --out"
+            )
+
+    def _own(self) -> list[pathlib.Path]:
+        """The files that are of this class's making."""
+        named = (self.folder / name for name in (MADE_BY, _BEGUN))
+        return [*self.folder.glob("*.part"), *(path for path in named if path.exists())]
 
     def _key(self) -> dict[str, Any] | None:
         try:
@@ -92,8 +107,11 @@ class Parts:
             return np.load(file)
 
     def remove(self) -> None:
-        """Take the folder away."""
-        shutil.rmtree(self.folder)
+        """Take the parts away, and the folder unless something else lies in it."""
+        for path in self._own():
+            path.unlink()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _path(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:07}.part"
