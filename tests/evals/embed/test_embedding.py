@@ -120,6 +120,29 @@ def test_parts_of_something_else_are_refused_or_replaced(pixels, tmp_path: pathl
     assert path.read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_somebody_else_is_left_alone(
+    pixels, tmp_path: pathlib.Path, overwrite: bool
+) -> None:
+    folder = tmp_path / "f.npz.parts"
+    (folder / "more").mkdir(parents=True)
+    (folder / "thesis.txt").write_text("three years")
+    with pytest.raises(UserError, match=r"holds more and no made_by\.json: move it away"):
+        embed(job(pixels, tmp_path / "f.npz"), overwrite=overwrite)
+    assert sorted(path.name for path in folder.iterdir()) == ["more", "thesis.txt"]
+
+
+def test_what_is_added_to_a_folder_of_parts_stays_there(pixels, tmp_path: pathlib.Path) -> None:
+    path, folder = tmp_path / "f.npz", tmp_path / "f.npz.parts"
+    folder.mkdir()
+    (folder / "made_by.unfinished.json").write_text("cut sh")
+    with pytest.raises(Interrupted):
+        embed(job(pixels, path), stop=After(1))
+    (folder / "thesis.txt").write_text("three years")
+    embed(job(pixels, path, feature="patch-mean"), overwrite=True)
+    assert [file.name for file in folder.iterdir()] == ["thesis.txt"]
+
+
 def test_overwriting_goes_on_where_it_stopped(pixels, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "f.npz"
     path.write_bytes(b"of before")
@@ -168,9 +191,6 @@ def test_what_does_not_fit_in_memory_is_not_held(tmp_path: pathlib.Path) -> None
 
 
 def test_sizes_that_cannot_be_are_one_line(pixels, tmp_path: pathlib.Path) -> None:
-    small = dataclasses.replace(pixels, resize=10)
-    with pytest.raises(UserError, match="--resize=10 is less than the 16 pixels"):
-        embed(job(small, tmp_path / "f.npz"))
     odd = dataclasses.replace(pixels, size=20, heads=1)
     with pytest.raises(UserError, match="a multiple of the patch"):
         embed(job(odd, tmp_path / "f.npz"))
