@@ -17,10 +17,23 @@ def correct(
 ) -> Bool[Array, " n"]:
     """Say of every example whether its label is among its k highest scores.
 
-    Equal scores go to the smaller class. Fewer than k classes count as all of them.
+    Equal scores go to the smaller class. Fewer than k classes count as all of them. A score that
+    is not a number makes the example wrong.
     """
     _, classes = jax.lax.top_k(scores, min(k, np.shape(scores)[1]))
-    return jnp.any(classes == jnp.asarray(labels)[:, None], axis=1)
+    known = ~jnp.any(jnp.isnan(scores), axis=1)
+    return known & jnp.any(classes == jnp.asarray(labels)[:, None], axis=1)
+
+
+def hits(
+    scores: Float[AnyArray, "n classes"], labels: Int[AnyArray, " n"], *, few: bool = False
+) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Of every example, whether its label is the first by its scores (`top1`), or of five (`top5`).
+
+    Of five classes or fewer the second says nothing, and is left out unless `few`.
+    """
+    shown = (1, 5) if few or np.shape(scores)[1] > 5 else (1,)
+    return {f"top{k}": np.asarray(correct(scores, labels, k=k)) for k in shown}
 
 
 def accuracy(

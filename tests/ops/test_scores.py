@@ -83,6 +83,29 @@ def test_accuracy_counts_and_ties_go_to_the_smaller_class():
     assert scores.accuracy(votes, labels, k=5) == 100
 
 
+def test_hits_are_the_places_in_a_stable_order_and_what_is_no_number_is_missed():
+    """Few distinct values, so that many are equal; six classes, so that five are not all."""
+    random = np.random.default_rng(0)
+    answers = f32(random.integers(0, 4, (200, 6)))
+    labels = random.integers(0, 6, 200)
+    order = np.argsort(-answers, axis=1, kind="stable")
+    places = [row.tolist().index(label) for row, label in zip(order, labels, strict=True)]
+    found = scores.hits(answers, labels)
+    assert {name: each.tolist() for name, each in found.items()} == {
+        f"top{k}": [place < k for place in places] for k in (1, 5)
+    }
+    assert found["top1"].sum() < found["top5"].sum() < 200
+    for column in (slice(None), 2):
+        answers[:, column] = np.nan
+        assert not np.any(list(scores.hits(answers, labels).values()))
+
+
+def test_five_of_five_classes_say_nothing():
+    answers, labels = f32(np.eye(5)), np.array([0, 1, 2, 3, 0])
+    assert list(scores.hits(answers, labels)) == ["top1"]
+    assert scores.hits(answers, labels, few=True)["top5"].all()
+
+
 def test_balanced_accuracy_weighs_classes_alike():
     votes = f32(np.eye(3)[[0, 0, 0, 0]])
     labels = np.array([0, 0, 0, 2])

@@ -9,6 +9,8 @@ from dino_jax.config import UserError
 from dino_jax.files import whole
 
 ASKED, CURVE = "recipe.json", "metrics.jsonl"
+CONTENT = "content"
+"""The field that tells the training images apart (`Source.content_key`)."""
 
 
 class Curve:
@@ -54,11 +56,17 @@ def check_asked(folder: pathlib.Path, asked: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: choose another --out") from error
     for name, value in plain.items():
-        if before.get(name) != value:
+        if before.get(name) == value:
+            continue
+        if name == CONTENT:
             raise UserError(
-                f"the run in {folder} has {name} {before.get(name)!r}, and this command says "
-                f"{value!r}: repeat that command to go on, or choose another --out"
+                f"the run in {folder} is of other images than this --data, or their files were "
+                "written anew since: choose another --out"
             )
+        raise UserError(
+            f"the run in {folder} has {name} {before.get(name)!r}, and this command says "
+            f"{value!r}: repeat that command to go on, or choose another --out"
+        )
 
 
 def _replace(path: pathlib.Path, text: str) -> None:

@@ -21,11 +21,13 @@ from dino_jax.data.randaugment import parse_policy
 from dino_jax.data.supervised import Augmentation, Batch, Repeated, supervised_batches
 from dino_jax.evals.classes import Labelled
 from dino_jax.evals.encoder import DTYPES, Encoder
+from dino_jax.evals.finetune.metrics import Metrics
 from dino_jax.evals.finetune.network import network_of
 from dino_jax.evals.finetune.recipe import NONE, Recipe
-from dino_jax.evals.finetune.records import Curve, check_asked
+from dino_jax.evals.finetune.records import CONTENT, Curve, check_asked
 from dino_jax.evals.finetune.score import Hits, Scorer
 from dino_jax.evals.finetune.step import Training, TuneState, init_state, make_step
+from dino_jax.evals.protocol import percent
 from dino_jax.files import claimed
 from dino_jax.interop.checkpoint import Checkpoints
 from dino_jax.interop.infer import configs_of
@@ -35,8 +37,6 @@ from dino_jax.models.classifier import build_classifier
 from dino_jax.types import HostBatch
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 16
-"""Steps dispatched ahead of the host, at most: their batches wait in device memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Run:
             self.training.classifier, encoder, data.val, data.val_labels,
             mesh=mesh, batch_size=_scored_at_once(recipe.batch_size, mesh),
         )  # fmt: skip
+        self.content = data.train.content_key()
         folder.mkdir(parents=True, exist_ok=True)
         check_asked(folder, self.asked())
 
@@ -131,7 +132,8 @@ class Run:
         """What a continuation must agree with."""
         told = {"weights": self.encoder.identity, "size": self.encoder.size, "seed": self.seed}
         told |= {"images": len(self.data.train), "classes": list(self.data.classes)}
-        told["accumulate"] = self.every.accumulate
+        told |= {"mean": list(self.encoder.mean), "std": list(self.encoder.std)}
+        told |= {CONTENT: self.content, "accumulate": self.every.accumulate}
         return told | dataclasses.asdict(self.recipe)
 
     def start(self) -> TuneState:
@@ -149,7 +151,7 @@ class Run:
 
         Raises:
             Interrupted: a signal came; the state is saved.
-            UserError: a checkpoint that cannot be read.
+            UserError: a checkpoint that cannot be read, or weights that diverged.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(claimed(self.folder))
@@ -172,7 +174,7 @@ class Run:
         self, state: TuneState, checkpoints: Checkpoints, curve: Curve, stop: Callable[[], bool]
     ) -> TuneState:
         step, start = compiled_step(self.training, self.mesh), int(state.step)
-        pending: list[dict[str, jax.Array]] = []
+        told = Metrics(self.steps, self.order.steps_per_epoch)
         began = time.perf_counter()
         with (
             contextlib.closing(self.batches(start, self.steps)) as batches,
@@ -181,18 +183,16 @@ class Run:
             for done, batch in enumerate(batches, start + 1):
                 self._name_unreadable(batch)
                 state, metrics = step(state, put(batch, self.mesh))
-                pending.append(metrics)
+                told.add(metrics)
                 bar.update()
                 stopping = stop()
                 scored = self._due(done, self.every.eval_every)
                 if scored or done % self.every.log_every == 0 or done == self.steps:
-                    line = _line(done, self.order.steps_per_epoch, pending)
+                    line = told.line(done)
                     line |= self._scores(state) if scored else {}
                     line["seconds"] = round(time.perf_counter() - began, 2)
                     curve.write(line)
                     bar.set_description(_shown(line), refresh=False)
-                elif len(pending) >= IN_FLIGHT:
-                    jax.block_until_ready(pending[-IN_FLIGHT // 2])
                 if stopping or self._due(done, self.every.save_every):
                     checkpoints.save(state, done)
                 if stopping:
@@ -225,7 +225,7 @@ class Run:
         found: dict[str, float] = {}
         for name, hits in self._hits(state).items():
             prefix = "" if name == "weights" else f"{name}_"
-            found |= {prefix + figure: value for figure, value in hits.figures().items()}
+            found |= {prefix + figure: percent(units) for figure, units in hits.items()}
         return found
 
     def _hits(self, state: TuneState) -> dict[str, Hits]:
@@ -262,16 +262,6 @@ def _split(mesh: Mesh) -> NamedSharding:
 
 def _scored_at_once(batch_size: int, mesh: Mesh) -> int:
     return math.ceil(min(batch_size, 256) / mesh.size) * mesh.size
-
-
-def _line(done: int, per_epoch: int, pending: list[dict[str, jax.Array]]) -> dict[str, Any]:
-    """The figures of the last step; warns of steps that were skipped."""
-    fetched = jax.device_get(pending)
-    pending.clear()
-    if skipped := sum(int(metrics["skipped"]) for metrics in fetched):
-        log.warning("step %d: %d updates were not finite, and skipped whole", done, skipped)
-    line = {name: float(str(value)) for name, value in fetched[-1].items()}
-    return {"step": done, "epoch": round(done / per_epoch, 4), **line}
 
 
 def _shown(line: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dino_jax.evals.finetune.network import classified, save
 from dino_jax.evals.finetune.recipe import described, recipe_of
 from dino_jax.evals.finetune.records import CURVE
 from dino_jax.evals.finetune.run import Every, Run, Tuned, folder_of
-from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.evals.protocol import Report, Request, Sample, percent
 
 log = logging.getLogger(__name__)
 TITLES = {
@@ -60,12 +60,11 @@ def _report(prepared: Run, tuned: Tuned, notes: tuple[str, ...]) -> Report:
     for name, hits in tuned.hits.items():
         plain = name == "weights"
         leaves = tuned.state.params | tuned.state.stats if plain else tuned.state.average
+        figures = {figure: percent(units) for figure, units in hits.items()}
         place = folder if plain else folder / name
-        files.append(
-            save(classified(prepared.network, leaves), encoder, place, scores=hits.figures())
-        )
+        files.append(save(classified(prepared.network, leaves), encoder, place, scores=figures))
         prefix = "" if plain else f"{name}_"
-        samples |= {prefix + figure: Sample(each) for figure, each in hits._asdict().items()}
+        samples |= {prefix + figure: Sample(each) for figure, each in hits.items()}
     names = folder / "classes.json"
     names.write_text(json.dumps(list(prepared.data.classes), indent=1) + "\n")
     return Report(
