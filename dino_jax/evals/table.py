@@ -47,17 +47,12 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Columns aligned for a terminal, at most as wide as their titles and figures need.
-
-        Without columns there are the title and the notes.
-        """
+        """Columns aligned for a terminal, in several blocks where they are wider than it."""
         lines = list(self._cells())
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        body = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
-        rule = "  ".join("-" * width for width in widths)
+        columns = list(zip(*lines, strict=True)) if self.columns else []
         notes = [line for note in self.notes for line in textwrap.wrap(note, _WIDTH)]
-        shown = [body[0], rule, *body[1:], ""] if self.columns else []
-        return "\n".join([self.title, "", *shown, *notes]).rstrip()
+        body = [line for block in _blocks(columns) for line in (*_aligned(block), "")]
+        return "\n".join([self.title, "", *body, *notes]).rstrip()
 
     def markdown(self) -> str:
         """The same as a Markdown table."""
@@ -93,6 +88,30 @@ def _figure(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1f}"
 
 
-def _aligned(line: list[str], widths: list[int]) -> list[str]:
-    first, *rest = zip(line, widths, strict=True)
-    return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+def _blocks(columns: list[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    """The columns in parts that fit the width, each with the first one; at least one in each."""
+    if not columns:
+        return
+    first, *rest = columns
+    block = [first]
+    for column in rest:
+        if len(block) > 1 and _length([*block, column]) > _WIDTH:
+            yield block
+            block = [first]
+        block.append(column)
+    yield block
+
+
+def _length(columns: list[tuple[str, ...]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
+
+
+def _aligned(columns: list[tuple[str, ...]]) -> list[str]:
+    """Lines of columns side by side, with a rule under the first."""
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for cells in zip(*columns, strict=True):
+        first, *rest = zip(cells, widths, strict=True)
+        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+        lines.append("  ".join(padded).rstrip())
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
