@@ -95,3 +95,15 @@ def test_without_figures_there_are_the_notes():
 
 def test_best_is_measure_by_measure():
     assert best([{"x": 1.0, "y": 5.0}, {"x": 2.0, "y": 4.0}]) == {"x": 2.0, "y": 5.0}
+
+
+def test_a_wide_table_is_shown_in_blocks_that_fit():
+    titles = {f"m{i}": f"measure {i}" for i in range(12)}
+    table = Table("Title", titles, (Row("a network", "", dict.fromkeys(titles, 12.5)),))
+    lines = table.text().splitlines()
+    assert max(map(len, lines)) <= 100
+    heads = [line for line in lines if "measure" in line]
+    assert len(heads) == 2
+    assert " ".join(heads).split() == " ".join(titles.values()).split()
+    assert sum(line.startswith("a network") for line in lines) == 2
+    assert " ".join(lines).count("12.5") == 12
