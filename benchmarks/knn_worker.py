@@ -51,13 +51,13 @@ def ours(
     """Our votes and scores."""
     import os
 
-    from dino_jax.evals.knn import right
     from dino_jax.ops.neighbours import knn_votes
+    from dino_jax.ops.scores import hits
 
     def score(k: tuple[int, ...], *, answers: bool) -> Answers:
         found = knn_votes(queries, bank, bank_labels, k=k, temperature=TEMPERATURE)
         for votes in found.values():
-            {name: 100 * hits.mean() for name, hits in right(votes, labels).items()}
+            {name: 100 * each.mean() for name, each in hits(votes, labels).items()}
         told: Answers = {}
         for each, votes in found.items() if answers else ():
             told[str(each)] = np.argsort(-votes, axis=1, kind="stable")[:, :5]

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from dino_jax.config import EvalConfig
 from dino_jax.data.evaluation import EvalBatch, eval_batches
@@ -92,15 +92,8 @@ class KnnEvaluator:
             temperature=self._config.knn_temperature,
             classes=len(self.labelled.classes),
         )[self._config.knn_k]
-        hits = right(votes, self.labelled.val_labels[queries.index])
+        hits = scores.hits(votes, self.labelled.val_labels[queries.index], few=True)
         return {f"knn_{name}": float(np.mean(100.0 * each)) for name, each in hits.items()}
-
-
-def right(
-    votes: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]
-) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Of every query, whether its class has the most votes (`top1`) or is among five (`top5`)."""
-    return {f"top{k}": np.asarray(scores.correct(votes, labels, k=k)) for k in (1, 5)}
 
 
 def _described(describe: Callable[[np.ndarray], np.ndarray], images: HeldOut) -> np.ndarray:

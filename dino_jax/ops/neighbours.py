@@ -215,8 +215,12 @@ def share(
     average precision needs.
     """
     weights = _weights(similarities, temperature)
-    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
-    return jnp.einsum("qk,qkc->qc", weights, labels.astype(jnp.float32), precision="highest")
+    # Over the sum of both, so that rounding does not rank those that all neighbours show.
+    shown, other = (
+        jnp.einsum("qk,qkc->qc", weights, each.astype(jnp.float32), precision="highest")
+        for each in (labels, ~labels)
+    )
+    return shown / (shown + other)
 
 
 def _weights(similarities: Array, temperature: float | Array) -> Array:

@@ -2,17 +2,22 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
 from dino_jax.config.protocol_options import KnnOptions
+from dino_jax.data.evaluation import eval_image
+from dino_jax.data.multilabel import open_labelled
+from dino_jax.data.sources import open_source
 from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.protocols.knn import run
 from dino_jax.evals.store import FeatureStore
 from dino_jax.train.sharding import make_mesh
+from tests.ops.test_precision import by_loop
 
 COLOURS = {"blue": (30, 60, 200), "green": (40, 190, 50), "red": (220, 40, 40)}
 SIDE = 16
@@ -69,13 +74,112 @@ def test_colours_are_told_apart_by_their_pixels(sets):
     report = scored(*sets)
     assert {name: sample.value for name, sample in report.samples.items()} == {
         "knn1_top1": 100,
-        "knn1_top5": 100,
         "knn5_top1": 100,
-        "knn5_top5": 100,
     }
     assert report.titles["knn5_top1"] == "5-NN top-1"
     assert report.notes == ("k-NN of 12 images among 18, temperature 0.07.",)
     assert report.samples["knn1_top1"].units.dtype == bool
+
+
+def blocks(random, deviation):
+    """A coarse pattern: 24 blocks of one colour each."""
+    return np.kron(random.normal(0, deviation, (4, 6, 3)), np.ones((5, 4, 1)))
+
+
+def write(path, pattern):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(128 + pattern, 0, 255).astype(np.uint8)).save(path)
+
+
+def cosines(bank, queries):
+    """Of every query with every image of the bank, in float64, by features one after another."""
+    encoder, found = open_encoder("pixels", size=SIDE, resize=SIDE), []
+    for source in (bank, queries):
+        images = [eval_image(source.load(i), size=SIDE, resize=SIDE) for i in range(len(source))]
+        prepared = encoder.prepared(jnp.asarray(np.stack(images)))
+        rows = np.asarray(encoder.features(encoder.params, prepared).cls, np.float64)
+        found.append(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    return found[1] @ found[0].T
+
+
+def votes_by_loop(row, shown, k, temperature):
+    """Reference, section 1.10, for one query; `shown` (bank, classes) are 0 or 1."""
+    votes = np.zeros(shown.shape[1])
+    for neighbour in np.argsort(-row, kind="stable")[:k]:
+        votes += shown[neighbour] * np.exp((row[neighbour] - row.max()) / temperature)
+    return votes
+
+
+def test_figures_are_those_of_a_plain_loop_and_hang_on_k_and_temperature(tmp_path):
+    random = np.random.default_rng(0)
+    patterns = [blocks(random, 20) for _ in range(7)]
+    for part, count in (("train", 6), ("val", 4)):
+        for number, pattern in enumerate(patterns):
+            for each in range(count):
+                write(tmp_path / part / f"c{number}" / f"{each}.png", pattern + blocks(random, 45))
+    sets = [str(tmp_path / part) for part in ("train", "val")]
+    bank, queries = (open_source(each, channels=3) for each in sets)
+    products, seen = cosines(bank, queries), set()
+    for temperature in (0.02, 1.0):
+        report = scored(*sets, k=(1, 3, 30), temperature=temperature)
+        for k in (1, 3, 30):
+            order = [
+                np.argsort(
+                    -votes_by_loop(row, np.eye(7)[bank.labels], k, temperature), kind="stable"
+                )
+                for row in products
+            ]
+            wanted = [[label in o[:n] for o, label in zip(order, queries.labels, strict=True)]
+                      for n in (1, 5)]  # fmt: skip
+            found = [report.samples[f"knn{k}_top{n}"] for n in (1, 5)]
+            assert [each.units.tolist() for each in found] == wanted, (k, temperature)
+            assert found[0].value < 100
+            seen.add((k == 1 or temperature, found[0].value, found[1].value))
+    assert len(seen) == 5, "other figures for each k above 1 and temperature"
+    assert min(top5 for *_, top5 in seen) < 100
+
+
+def test_average_precision_is_that_of_a_plain_loop_and_hangs_on_k_temperature_and_form(tmp_path):
+    random = np.random.default_rng(0)
+    patterns = [blocks(random, 22) for _ in range(3)]
+    specs = [noisy_voc(tmp_path, part, 30, patterns, random) for part in ("train", "test")]
+    bank, queries = (open_labelled(spec, channels=3) for spec in specs)
+    products, seen = cosines(bank, queries), set()
+    for temperature, k in ((0.1, 4), (0.1, 30), (1.0, 30)):
+        votes = [votes_by_loop(row, np.ones((30, 1)), k, temperature) for row in products]
+        shares = [
+            votes_by_loop(row, bank.relevant, k, temperature) / all_of
+            for row, all_of in zip(products, votes, strict=True)
+        ]
+        scores = np.round(np.stack(shares), 6)
+        for form in ("area", "step", "eleven"):
+            precisions = [
+                by_loop(column[~odd], shown[~odd], form)
+                for column, shown, odd in zip(
+                    scores.T, queries.relevant.T, queries.ignored.T, strict=True
+                )
+            ]
+            options = {"temperature": temperature, "precision_form": form}
+            found = scored(*specs, k=(k,), **options).samples[f"knn{k}_map"].value
+            assert found == pytest.approx(100 * np.mean(precisions), abs=1e-9), (k, options)
+            seen.add(round(found, 3))
+    assert len(seen) == 9
+    assert max(seen) < 100
+
+
+def noisy_voc(path, subset, count, patterns, random):
+    """Images that add up the patterns of what they show, and noise; the last is difficult."""
+    lists = path / "ImageSets" / "Main"
+    lists.mkdir(parents=True, exist_ok=True)
+    shown = random.random((count, len(patterns))) < 0.4
+    for number, each in enumerate(shown):
+        pattern = sum((patterns[c] for c in np.flatnonzero(each)), blocks(random, 30))
+        write(path / "JPEGImages" / f"{subset}{number}.png", pattern)
+    for c in range(len(patterns)):
+        marks = [*np.where(shown[:-1, c], 1, -1), 0]
+        lines = [f"{subset}{number} {mark:2d}" for number, mark in enumerate(marks)]
+        (lists / f"class{c}_{subset}.txt").write_text("\n".join(lines))
+    return f"voc:{path}:{subset}"
 
 
 def test_one_device_and_eight_say_the_same_of_every_image(sets):

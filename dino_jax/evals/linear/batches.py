@@ -29,7 +29,7 @@ def augmented_batches(
     """Features of random crops, bilinear, and flips (eval_linear.py, `train_transform`).
 
     `batch_size` images go through the network at once. What an image becomes depends on the seed,
-    the epoch and the image alone.
+    the epoch and the image alone. One that cannot be read is named, and stood in for by the next.
     """
     augmentation = Augmentation(encoder.size, resampling=Image.Resampling.BILINEAR)
     extractor = Extractor(
@@ -44,6 +44,8 @@ def augmented_batches(
         for each in supervised_batches(
             source, labels, augmentation, order, seed=seed, start_step=start, stop_step=stop
         ):
+            for replaced in each["replaced"][each["replaced"] >= 0]:
+                source.name_unreadable(int(replaced))
             features = extractor(encoder.params, [{"images": each["images"]}])
             yield features, each["label"]
 

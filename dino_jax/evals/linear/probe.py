@@ -1,7 +1,6 @@
 """One linear probe of one network: its images, its features, its training."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +17,7 @@ from dino_jax.evals.linear.batches import augmented_batches, cached_batches
 from dino_jax.evals.linear.features import Inputs, linear_inputs
 from dino_jax.evals.linear.state import Keeper, Progress, beginning
 from dino_jax.evals.linear.training import Batches, Course, Score, train
-from dino_jax.evals.protocol import Request
+from dino_jax.evals.protocol import Request, percent
 from dino_jax.ops import heads, scores
 
 MOST_HELD_OUT = 10_000
@@ -110,24 +109,20 @@ def hits(
     weight: Float[np.ndarray, "classes inputs"],
     bias: Float[np.ndarray, " classes"],
     features: Features,
-    k: Sequence[int] = (1, 5),
-) -> dict[int, Bool[np.ndarray, " n"]]:
-    """Whether the label of each image is among a head's k highest answers, for every k."""
+) -> dict[str, Bool[np.ndarray, " n"]]:
+    """`ops.scores.hits` of a head's answers."""
     parts = []
     held = jnp.asarray(weight), jnp.asarray(bias)
     for start in range(0, len(features.labels), _ROWS):
         found = heads.logits(*held, jnp.asarray(features.rows[start : start + _ROWS]))
-        labels = features.labels[start : start + _ROWS]
-        parts.append([np.asarray(scores.correct(found, labels, k=each)) for each in k])
-    return {
-        each: np.concatenate(found) for each, found in zip(k, zip(*parts, strict=True), strict=True)
-    }
+        parts.append(scores.hits(found, features.labels[start : start + _ROWS]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _score(val: Features) -> Score:
     def top1(held: heads.Heads) -> float:
         first = np.asarray(held.weight[0]), np.asarray(held.bias[0])
-        return 100 * float(np.mean(hits(*first, val, (1,))[1]))
+        return percent(hits(*first, val)["top1"])
 
     return top1
 

@@ -11,10 +11,10 @@ from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.data.source import Source
 from dino_jax.evals.bank import Sets, open_sets
 from dino_jax.evals.encoder import Encoder
-from dino_jax.evals.knn import right
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.ops.neighbours import knn_votes
 from dino_jax.ops.precision import Form, as_units, percent_of_units
+from dino_jax.ops.scores import hits
 
 
 def run(request: Request) -> Report:
@@ -92,8 +92,8 @@ def _scored(
     """Figures by name, with their titles."""
     labels = sets.query_labels[index]
     if sets.ignored is None:
-        hits = right(votes, labels)
-        return {name: (f"top-{name[3:]}", Sample(each)) for name, each in hits.items()}
+        found = hits(votes, labels)
+        return {name: (f"top-{name[3:]}", Sample(each)) for name, each in found.items()}
     units = as_units(votes, labels, sets.ignored[index])
     statistic = functools.partial(percent_of_units, form=cast(Form, options.precision_form))
     return {"map": ("mAP", Sample(units, statistic))}

@@ -28,7 +28,11 @@ _TITLES = {"linear_top1": "linear top-1", "linear_top5": "linear top-5"}
 def run(request: Request) -> Report:
     """Train a linear classifier, or ask the released one, and measure it on `--val`.
 
-    Figures: `linear_top1` and `linear_top5`, percent.
+    Figures: `linear_top1` and `linear_top5`, percent; the second of more than five classes.
+
+    Raises:
+        UserError: options or images that do not fit, or weights that diverged.
+        Interrupted: a signal came; the state is saved.
     """
     if request.options.head == "released":
         return _released(request)
@@ -45,9 +49,14 @@ def _best_rate(probe: Probe, progress: Progress, val: Features) -> Report:
     weights, biases = (np.asarray(each) for each in progress.heads[:2])
     held = held_features(probe)
     chosen_by = [
-        percent(hits(weight, bias, held, (1,))[1]) if np.isfinite(weight).all() else -1.0
+        percent(hits(weight, bias, held)["top1"]) if _finite(weight, bias) else -1.0
         for weight, bias in zip(weights, biases, strict=True)
     ]
+    if max(chosen_by) < 0:
+        raise UserError(
+            f"no classifier of {probe.request.network.name} stayed finite, at any of --lrs: these "
+            "weights diverged, or all rates are too high for them"
+        )
     best = int(np.argmax(chosen_by))
     found = [hits(weight, bias, val) for weight, bias in zip(weights, biases, strict=True)]
     rate = probe.rates[best]
@@ -62,7 +71,7 @@ def _best_rate(probe: Probe, progress: Progress, val: Features) -> Report:
     told = {
         f"{each:g}": {
             "held_out_top1": None if chosen < 0 else chosen,
-            **{f"top{k}": percent(units) for k, units in of_rate.items()},
+            **{name: None if chosen < 0 else percent(units) for name, units in of_rate.items()},
         }
         for each, chosen, of_rate in zip(probe.rates, chosen_by, found, strict=True)
     }
@@ -80,6 +89,11 @@ def _best_epoch(probe: Probe, progress: Progress, val: Features) -> Report:
     )
     best = int(np.argmax(progress.top1))
     weight, bias = progress.best_weight, progress.best_bias
+    if not _finite(weight, bias):
+        raise UserError(
+            f"the classifier of {probe.request.network.name} did not stay finite at --lr="
+            f"{probe.rates[0]:g}: these weights diverged, or the rate is too high for them"
+        )
     return _report(
         probe, hits(weight, bias, val), weight, bias, notes=[said],
         values={
@@ -91,7 +105,7 @@ def _best_epoch(probe: Probe, progress: Progress, val: Features) -> Report:
 
 def _report(
     probe: Probe,
-    found: dict[int, Bool[np.ndarray, " n"]],
+    found: dict[str, Bool[np.ndarray, " n"]],
     weight: np.ndarray,
     bias: np.ndarray,
     *,
@@ -101,7 +115,7 @@ def _report(
     out = probe.request.out
     names = probe.images.train.class_names
     files = write_head(out, weight, bias, class_names=names) if out else ()
-    report = _figures(found, len(probe.images.classes))
+    report = _figures(found)
     return report._replace(notes=(*notes, *probe.images.notes), values=values, files=files)
 
 
@@ -118,11 +132,16 @@ def _released(request: Request) -> Report:
         batch_size=request.batch_size,
     )  # fmt: skip
     found = answers(encoder, rows)
-    units = {k: np.asarray(scores.correct(found, labels[index], k=k)) for k in (1, 5)}
+    if not _finite(found):
+        raise UserError(f"the answers of {encoder.name} are not all finite: it has diverged")
     note = f"linear: the released head of {encoder.name} on {inputs.said}"
-    return _figures(units, len(weight))._replace(notes=(note,))
+    return _figures(scores.hits(found, labels[index]))._replace(notes=(note,))
 
 
-def _figures(found: dict[int, Bool[np.ndarray, " n"]], classes: int) -> Report:
-    shown = {f"linear_top{k}": Sample(units) for k, units in found.items() if k < classes or k == 1}
+def _figures(found: dict[str, Bool[np.ndarray, " n"]]) -> Report:
+    shown = {f"linear_{name}": Sample(units) for name, units in found.items()}
     return Report(TITLE, shown, {name: _TITLES[name] for name in shown})
+
+
+def _finite(*arrays: np.ndarray) -> bool:
+    return all(bool(np.isfinite(each).all()) for each in arrays)

@@ -98,10 +98,8 @@ def _figures(
     if targets.several:
         units = as_units(answers, targets.values, targets.ignored)
         return {"map": Sample(units, partial(percent_of_units, form=_form(options)))}
-    shown = [k for k in (1, 5) if k == 1 or k < targets.classes]
-    return {
-        f"top{k}": Sample(np.asarray(scores.correct(answers, targets.values, k=k))) for k in shown
-    }
+    shown = scores.hits(answers, targets.values)
+    return {name: Sample(units) for name, units in shown.items()}
 
 
 def _told(found: Found, number: int) -> Mapping[str, Any]:

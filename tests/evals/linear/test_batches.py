@@ -13,9 +13,9 @@ from tests.evals.sources import Coloured
 NUMBER, BATCH = 10, 4
 
 
-def seen(start, stop, seed=0):
+def seen(start, stop, seed=0, damaged=()):
     """Images (steps, batch, ...) as the network gets them, and their labels."""
-    source = Coloured(NUMBER)
+    source = Coloured(NUMBER, damaged=damaged)
     network = encoder()
     batches = augmented_batches(
         network,
@@ -55,3 +55,11 @@ def test_a_later_start_gives_the_same_batches_and_another_seed_others():
     np.testing.assert_array_equal(theirs[0], labels[3])
     other, _ = seen(3, 4, seed=1)
     assert not np.array_equal(other, later)
+
+
+def test_images_that_cannot_be_read_are_named_once_and_stood_in_for(caplog):
+    _, labels = seen(0, 2 * (NUMBER // BATCH) + 1, damaged=(3, 7))
+    assert not {3, 7} & set(labels.reshape(-1).tolist())
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        f"skipped unreadable image image {number} (damaged on purpose)" for number in (3, 7)
+    ]

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import re
 import signal
 
 import jax.numpy as jnp
@@ -133,9 +134,10 @@ def test_a_head_of_imagenet_takes_folders_of_its_synsets(images, tmp_path):
     assert [synsets.index(name) for name in CLASSES] == [0, 482, 701]
     weight = np.zeros((1000, DEPTH * WIDTH), np.float32)
     network = released_by(encoder(), weight)
-    network.network.classifier["bias"][[482, 700, 1, 2, 3, 4]] = [9, 5, 4, 3, 2, 1]
+    network.network.classifier["bias"][[482, 700, 1, 2, 0, 701]] = [9, 5, 4, 3, 2, 1]
     report = run(request("", images[1], LinearOptions(head="released"), network=network))
     assert report.samples["linear_top1"].value == pytest.approx(100 / 3)
+    assert report.samples["linear_top5"].value == pytest.approx(200 / 3)
     other = folder(tmp_path / "val", 2, classes=("cat", "dog"))
     with pytest.raises(UserError, match="2 classes and the released head 1000"):
         run(request("", other, LinearOptions(head="released"), network=network))
@@ -175,5 +177,29 @@ def test_a_head_that_diverged_is_not_chosen(images):
     options = LinearOptions(**{**CACHED, "lrs": (0.03, 1e39)})
     report = run(asked(images, options))
     assert report.values["linear_lr"] == 0.03
-    assert report.values["linear_by_lr"]["1e+39"]["held_out_top1"] is None
+    assert report.values["linear_by_lr"]["1e+39"] == {"held_out_top1": None, "top1": None}
     assert jnp.isfinite(report.samples["linear_top1"].value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lrs": (1e39, 2e39)}, "no classifier of small stayed finite, at any of --lrs"),
+        ({"protocol": "reference", "lr": 1e39}, "did not stay finite at --lr=1e+39"),
+    ],
+)
+def test_where_every_head_diverged_there_are_no_figures(images, tmp_path, options, said):
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        run(asked(images, LinearOptions(**{**CACHED, **options}), out=tmp_path))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "linear.npz").exists()
+
+
+@pytest.mark.parametrize("options", [CACHED, QUICK, {"head": "released"}], ids=str)
+def test_weights_that_diverged_have_no_figures(images, options):
+    network = released_by(encoder(), np.full((3, DEPTH * WIDTH), np.nan, np.float32))
+    if "head" not in options:
+        nothing = {name: jnp.full_like(each, np.nan) for name, each in network.params.items()}
+        network = dataclasses.replace(network, params=nothing, identity="diverged")
+    with pytest.raises(UserError, match="not all finite: it has diverged"):
+        run(asked(images, LinearOptions(**options), network=network))
