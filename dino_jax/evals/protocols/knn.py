@@ -26,10 +26,10 @@ def run(request: Request) -> Report:
     encoder, options = request.network, request.options
     _check(options)
     sets = open_sets(request.data, request.val, encoder.channels)
-    _check_bank(len(sets.bank), options, request.data)
+    _fitting(options, len(sets.bank), request.data)
     bank, bank_index = _features(request, encoder, sets.bank)
     queries, index = _features(request, encoder, sets.queries)
-    _check_bank(len(bank_index), options, f"readable in {request.data}")
+    ks = _fitting(options, len(bank_index), f"readable in {request.data}")
     if not len(index):
         raise UserError(f"no image of {sets.queries.spec} can be read: there is nothing to score")
     if not (np.isfinite(bank.sum(dtype=float)) and np.isfinite(queries.sum(dtype=float))):
@@ -40,19 +40,20 @@ def run(request: Request) -> Report:
         queries,
         bank,
         sets.bank_labels[bank_index],
-        k=options.k,
+        k=ks,
         temperature=options.temperature,
         classes=sets.classes,
         mesh=request.mesh,
     )
     samples, titles = {}, {}
-    for k in options.k:
+    for k in ks:
         for name, (title, sample) in _scored(votes[k], sets, index, options).items():
             samples[f"knn{k}_{name}"], titles[f"knn{k}_{name}"] = sample, f"{k}-NN {title}"
     said = (
         f"k-NN of {len(index)} images among {len(bank_index)}, temperature {options.temperature}."
     )
-    return Report("Weighted k-NN", samples, titles, (said, *sets.notes))
+    notes = (said, *_left_out(options, ks, len(bank_index)), *sets.notes)
+    return Report("Weighted k-NN", samples, titles, notes)
 
 
 def _check(options: KnnOptions) -> None:
@@ -62,12 +63,22 @@ def _check(options: KnnOptions) -> None:
         raise UserError(f"--temperature={options.temperature}: expected more than 0")
 
 
-def _check_bank(count: int, options: KnnOptions, where: str) -> None:
-    if (most := max(options.k)) > count:
-        raise UserError(
-            f"--k={most} wants {most} images, but there are {count} in {where}: give more, or a "
-            "smaller --k"
-        )
+def _fitting(options: KnnOptions, count: int, where: str) -> tuple[int, ...]:
+    """The numbers of neighbours that there are images for: all, or of the default some."""
+    fitting = tuple(k for k in options.k if k <= count)
+    default = options.k == KnnOptions().k
+    if len(fitting) == len(options.k) or (default and fitting):
+        return fitting
+    wanted = min(options.k) if default else max(options.k)
+    raise UserError(
+        f"--k={wanted} wants {wanted} images, but there are {count} in {where}: give more, or a "
+        "smaller --k"
+    )
+
+
+def _left_out(options: KnnOptions, ks: tuple[int, ...], count: int) -> list[str]:
+    more = " or ".join(str(k) for k in options.k if k not in ks)
+    return [f"Of {count} images there are no {more} neighbours: left out."] if more else []
 
 
 def _features(
