@@ -66,7 +66,8 @@ def run(request: Request) -> Report:
     reading = open_reading(
         request.network, features=options.lost, mesh=request.mesh, batch_size=request.batch_size
     )
-    for count, seen in enumerate(_encoded(request, reading, images), 1):  # noqa: B007
+    for seen in _encoded(request, reading, images):
+        count += 1
         regions = regions_of(seen.encoded, fraction=options.mass[0], expansion=options.expansion)
         if seen.truth is not None:
             for name, value in _figures(seen, seen.truth, regions, options).items():

@@ -13,6 +13,7 @@ from dino_jax.evals.dense.layouts import open_masked
 from dino_jax.evals.dense.probes import Probe, fit_linear, nearest_patches
 from dino_jax.evals.dense.stream import DenseExtractor, read_ahead
 from dino_jax.evals.dense.tokens import Pair, Tokens, fitted_pair, patch_features, training_tokens
+from dino_jax.evals.dense.waiting import say_patches, with_bar
 from dino_jax.evals.encoder import check_patches
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.ops.segmentation import (
@@ -35,6 +36,7 @@ def run(request: Request) -> Report:
     options, encoder = request.options, request.network
     _check(options)
     check_patches(encoder, options.size)
+    say_patches(encoder, options.size, options.size)
     train, val = (
         open_masked(spec, subset, classes=options.classes, channels=encoder.channels)
         for spec, subset in (
@@ -100,7 +102,7 @@ def _confusions(
         return fitted_pair(source, encoder, request.options.size, index), index
 
     found = {name: np.zeros((len(source), classes, classes), np.int64) for name in probes}
-    ahead = read_ahead(load, range(len(source)))
+    ahead = with_bar(read_ahead(load, range(len(source))), len(source), "segmented")
     for each in extractor((image, (labels, index)) for (image, labels), index in ahead):
         labels, index = each.rest
         patches = each.feature.reshape(each.rows * each.columns, -1)

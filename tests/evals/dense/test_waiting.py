@@ -2,11 +2,11 @@
 
 from dino_jax.evals.dense.waiting import say_patches, with_bar
 from dino_jax.evals.encoder import open_encoder
-from tests.evals.embed.networks import SHALLOW, encoder
+from tests.evals.finetune import tiny
 
 
-def test_many_patches_are_said_once_and_a_size_is_named(caplog):
-    network = encoder(SHALLOW)
+def test_many_patches_are_said_once_and_a_size_is_named(tmp_path, caplog):
+    network = tiny.encoder(tmp_path)
     side, patch = network.network.size[0], network.patch_size
     say_patches(network, 3 * side, 3 * side)
     say_patches(open_encoder("pixels"), 4800, 4800)
