@@ -146,6 +146,9 @@ def _open_folder(folder: pathlib.Path, optimiser: bool) -> Weights:
     if held:
         names = ", ".join(sorted(file.name for file in held)[:4])
         raise UserError(f"{folder} holds several files of weights ({names}): name one of them")
+    deeper = [each for each in sorted(folder.glob("*/*.safetensors")) if each.is_file()]
+    if step is None and deeper:
+        raise UserError(f"{folder} itself holds no weights: give {deeper[0]}, say")
     return orbax.load(folder, optimiser=optimiser)  # which says what a folder may be
 
 

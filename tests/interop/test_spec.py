@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -172,6 +173,13 @@ def test_images_are_normalised_as_a_file_says(tmp_path: pathlib.Path) -> None:
     for kind in ("timm", "transformers", "safetensors", "orbax"):
         config = load_model(str(saved(kind, weights, tmp_path / kind)))[3]
         assert (config.data.mean, config.data.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.25)), kind
+
+
+def test_weights_one_folder_deeper_are_pointed_at(tmp_path: pathlib.Path) -> None:
+    saved("safetensors", Weights({"teacher": made.network(head=None)}), tmp_path / "finetune-a")
+    said = f"{tmp_path} itself holds no weights: give {tmp_path}/finetune-a/model.safetensors"
+    with pytest.raises(UserError, match=re.escape(said)):
+        open_weights(str(tmp_path))
 
 
 def test_a_folder_named_by_a_number_is_no_checkpoint(tmp_path: pathlib.Path) -> None:

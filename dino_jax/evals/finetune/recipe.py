@@ -130,10 +130,12 @@ def _check(recipe: Recipe) -> None:
         if not low <= value <= high:
             limit = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
             raise UserError(f"{_flag(name)}={value}: expected {limit}")
-    if not recipe.epochs > 0 or recipe.warmup_epochs > recipe.epochs:
+    if not recipe.epochs > 0:
+        raise UserError(f"--epochs={recipe.epochs:g}: expected more than 0")
+    if recipe.warmup_epochs > recipe.epochs:
         raise UserError(
-            f"--epochs={recipe.epochs:g} with --warmup-epochs={recipe.warmup_epochs:g}: expected "
-            "more than 0, and no longer warm-up than the run"
+            f"--epochs={recipe.epochs:g} with --warmup-epochs={recipe.warmup_epochs:g}: the "
+            f"warm-up is longer than the run; add --warmup-epochs={recipe.epochs / 2:g}, say"
         )
     if recipe.optimiser not in ("adamw", "sgd", "lars"):
         raise UserError(f"--optimiser={recipe.optimiser}: expected adamw, sgd or lars")

@@ -10,6 +10,7 @@ from dino_jax.evals.finetune.recipe import described, recipe_of
 from dino_jax.evals.finetune.records import CURVE
 from dino_jax.evals.finetune.run import Every, Run, Tuned, folder_of
 from dino_jax.evals.protocol import Report, Request, Sample, percent
+from dino_jax.interop.formats.safetensors import MAIN
 
 log = logging.getLogger(__name__)
 TITLES = {
@@ -71,7 +72,7 @@ def _report(prepared: Run, tuned: Tuned, notes: tuple[str, ...]) -> Report:
         title=f"Fine-tuning on {prepared.data.train.spec}, scored on {prepared.data.val.spec}",
         samples=samples,
         titles={name: TITLES[name] for name in samples},
-        notes=notes,
+        notes=(*notes, f"{encoder.name}, tuned: use it as --weights={folder / MAIN}"),
         values={"steps": tuned.steps, "epochs": prepared.recipe.epochs, "recipe": prepared.asked()},
         files=(*files, names),
     )

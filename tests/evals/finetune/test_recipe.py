@@ -48,6 +48,7 @@ def test_every_field_of_a_recipe_is_an_option_and_every_recipe_is_sound() -> Non
         ({"recipe": "mnist"}, "--recipe=mnist: expected one of imagenet"),
         ({"epochs": 0}, "--epochs=0"),
         ({"epochs": 2, "warmup_epochs": 3}, "--warmup-epochs=3"),
+        ({"recipe": "small", "epochs": 2}, "longer than the run; add --warmup-epochs=1, say"),
         ({"optimiser": "adam"}, "--optimiser=adam: expected adamw, sgd or lars"),
         ({"smoothing": 1.2}, "--smoothing=1.2: expected 0 to 0.999"),
         ({"layer_decay": 0}, "--layer-decay=0"),

@@ -100,6 +100,7 @@ def test_colours_are_learnt(network: Encoder, place: pathlib.Path) -> None:
 def test_the_report_tells_the_recipe_and_scores_the_average_beside(whole: Report) -> None:
     assert set(whole.samples) == {"top1", "average_top1"}, "top-5 of three classes says nothing"
     assert "mixup 0.8" in whole.notes[0]
+    assert whole.notes[-1].endswith(f"use it as --weights={folder_of(whole)}/model.safetensors")
     assert whole.values["recipe"]["mixup"] == 0.8
     assert all(path.exists() for path in whole.files)
     assert json.loads((folder_of(whole) / "classes.json").read_text()) == ["blue", "green", "red"]
