@@ -1,6 +1,7 @@
 """One linear probe of one network: its images, its features, its training."""
 
 import hashlib
+import logging
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,9 @@ from dino_jax.evals.linear.training import Batches, Course, Score, train
 from dino_jax.evals.protocol import Request, percent
 from dino_jax.ops import heads, scores
 
+log = logging.getLogger(__name__)
 MOST_HELD_OUT = 10_000
+_FEW = 50
 _ROWS = 8192
 
 
@@ -63,12 +66,23 @@ def open_probe(request: Request) -> Probe:
     if options.protocol == "grid":
         labels, share = images.train_labels, options.held_out
         learnt, held = hold_out(labels, share, seed=request.seed, most=MOST_HELD_OUT)
+        for note in few_choose(len(held)) if len(held) else []:
+            log.warning("%s", note)
         if not len(held):
             raise UserError(
                 f"{request.data} has one image to each class, so none can be held out: give more, "
                 "or say --protocol=reference"
             )
     return Probe(request, options, inputs, images, learnt, held)
+
+
+def few_choose(count: int) -> list[str]:
+    """What is said where the images that choose the learning rate are few."""
+    if count >= _FEW:
+        return []
+    images = "image" if count == 1 else "images"
+    said = f"linear: the learning rate is chosen on {count} {images}, nearly by chance: a larger "
+    return [said + "--held-out, or more training images, would choose better"]
 
 
 def val_features(probe: Probe) -> Features:

@@ -11,6 +11,7 @@ from dino_jax.config import UserError
 from dino_jax.data.source import Source
 from dino_jax.evals.classes import labels_of
 from dino_jax.evals.encoder import Encoder
+from dino_jax.evals.linear.features import Inputs, linear_inputs, one_feature
 from dino_jax.ops import heads
 
 IMAGENET = 1000
@@ -50,6 +51,18 @@ def labels_of_head(source: Source, classes: int) -> Int[np.ndarray, " n"]:
         f"{source.spec} has {named} classes and the released head {classes}: expected the same, "
         "or folders named by ImageNet's WordNet ids (n01440764)"
     )
+
+
+def released_inputs(encoder: Encoder, n_last_blocks: int | None, avgpool: bool | None) -> Inputs:
+    """What the released head reads: what is asked for, the one feature of its width, or the usual.
+
+    Fine-tuned networks have a head of the former kind, the authors' heads are of the latter.
+    """
+    if n_last_blocks is None and avgpool is None:
+        weight, _ = check_released(encoder)
+        if weight.shape[1] == encoder.width:
+            return one_feature(encoder)
+    return linear_inputs(encoder, n_last_blocks=n_last_blocks, avgpool=avgpool)
 
 
 def answers(

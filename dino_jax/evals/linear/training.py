@@ -120,6 +120,6 @@ def _say(course: Course, progress: Progress, epoch: int) -> None:
     best = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
     measured = "" if np.isnan(progress.top1[epoch]) else f", top-1 {progress.top1[epoch]:.1f}"
     log.info(
-        "linear: epoch %d of %d, loss %.4f at a learning rate of %g%s",
-        *(epoch + 1, course.epochs, losses[best], course.rates[best], measured),
+        "linear: epoch %d of %d, lowest loss %.4f, of a learning rate of %g (of %d)%s",
+        *(epoch + 1, course.epochs, losses[best], course.rates[best], len(losses), measured),
     )

@@ -6,17 +6,17 @@ from jaxtyping import Bool
 from dino_jax.config import UserError
 from dino_jax.data.sources import open_source
 from dino_jax.evals.linear.export import write_head
-from dino_jax.evals.linear.features import linear_inputs
 from dino_jax.evals.linear.probe import (
     Features,
     Probe,
+    few_choose,
     held_features,
     hits,
     open_probe,
     trained,
     val_features,
 )
-from dino_jax.evals.linear.released import answers, check_released, labels_of_head
+from dino_jax.evals.linear.released import answers, check_released, labels_of_head, released_inputs
 from dino_jax.evals.linear.state import Progress
 from dino_jax.evals.protocol import Report, Request, Sample, percent
 from dino_jax.ops import scores
@@ -61,13 +61,16 @@ def _best_rate(probe: Probe, progress: Progress, val: Features) -> Report:
     found = [hits(weight, bias, val) for weight, bias in zip(weights, biases, strict=True)]
     rate = probe.rates[best]
     said = (
-        f"linear: {probe.inputs.said}; {len(probe.rates)} learning rates trained together on "
-        f"{len(probe.learnt)} images for {probe.options.epochs} epochs, the one that is best on "
-        f"{len(held.labels)} others of the training images measured"
+        f"{_which(probe)}: {probe.inputs.said}; {len(probe.rates)} learning rates trained "
+        f"together on {len(probe.learnt)} images for {probe.options.epochs} epochs, the one that "
+        f"is best on {len(held.labels)} others of the training images measured"
     )
-    notes = [said]
+    notes = [said, *few_choose(len(held.labels))]
     if best in (0, len(probe.rates) - 1) and len(probe.rates) > 1:
-        notes.append(f"the best learning rate, {rate:g}, is at an end of --lrs: try beyond it")
+        notes.append(
+            f"{_which(probe)}: the best learning rate, {rate:g}, is at an end of --lrs: try "
+            "beyond it"
+        )
     told = {
         f"{each:g}": {
             "held_out_top1": None if chosen < 0 else chosen,
@@ -81,11 +84,15 @@ def _best_rate(probe: Probe, progress: Progress, val: Features) -> Report:
     )  # fmt: skip
 
 
+def _which(probe: Probe) -> str:
+    return f"linear of {probe.request.network.name}"
+
+
 def _best_epoch(probe: Probe, progress: Progress, val: Features) -> Report:
     """What the original reports: the highest top-1 on `--val` of all epochs."""
     said = (
-        f"linear: {probe.inputs.said}; the highest top-1 of {probe.options.epochs} epochs on the "
-        "images measured, as the original reports"
+        f"{_which(probe)}: {probe.inputs.said}; the highest top-1 of {probe.options.epochs} "
+        "epochs on the images measured, as the original reports"
     )
     best = int(np.argmax(progress.top1))
     weight, bias = progress.best_weight, progress.best_bias
@@ -126,7 +133,7 @@ def _released(request: Request) -> Report:
         raise UserError("--val is missing: name the images to measure on")
     source = open_source(request.val, channels=encoder.channels)
     labels = labels_of_head(source, len(weight))
-    inputs = linear_inputs(encoder, n_last_blocks=options.n_last_blocks, avgpool=options.avgpool)
+    inputs = released_inputs(encoder, options.n_last_blocks, options.avgpool)
     rows, index = request.store.features(
         encoder, source, what=inputs.what, function=inputs.function, mesh=request.mesh,
         batch_size=request.batch_size,
@@ -134,7 +141,7 @@ def _released(request: Request) -> Report:
     found = answers(encoder, rows)
     if not _finite(found):
         raise UserError(f"the answers of {encoder.name} are not all finite: it has diverged")
-    note = f"linear: the released head of {encoder.name} on {inputs.said}"
+    note = f"linear of {encoder.name}: its released head on {inputs.said}"
     return _figures(scores.hits(found, labels[index]))._replace(notes=(note,))
 
 

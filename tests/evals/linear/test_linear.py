@@ -13,6 +13,7 @@ import pytest
 from dino_jax.config import ModelConfig, UserError
 from dino_jax.config.protocol_options import LinearOptions
 from dino_jax.evals.linear import batches, released
+from dino_jax.evals.linear.probe import few_choose
 from dino_jax.evals.protocols.linear import run
 from dino_jax.interop.formats.dino import load_linear
 from dino_jax.interop.network import Network
@@ -126,6 +127,24 @@ def test_a_released_head_answers_without_training(images, tmp_path):
     np.testing.assert_array_equal(
         report.samples["linear_top1"].units, trained.samples["linear_top1"].units
     )
+
+
+def test_a_released_head_says_what_it_reads(images):
+    """A fine-tuned network's is on the class token alone, though the usual feature is longer."""
+    with_head = released_by(encoder(), np.ones((len(CLASSES), WIDTH), np.float32))
+    report = run(asked(images, LinearOptions(head="released"), network=with_head))
+    assert report.notes[0].endswith("its released head on the feature of the image (class token)")
+    wrong = LinearOptions(head="released", n_last_blocks=2)
+    with pytest.raises(UserError, match=f"takes {WIDTH} inputs"):
+        run(asked(images, wrong, network=with_head))
+
+
+def test_few_images_that_choose_are_said(images, caplog):
+    report = run(asked(images, LinearOptions(**CACHED)))
+    assert report.notes[0].startswith(f"linear of {encoder().name}: ")
+    assert "is chosen on " in report.notes[1]
+    assert report.notes[1] in [record.getMessage() for record in caplog.records]
+    assert few_choose(50) == []
 
 
 def test_a_head_of_imagenet_takes_folders_of_its_synsets(images, tmp_path):
