@@ -97,7 +97,9 @@ class FileSource(Source):
         self._labels = labels
         splits = _splits_of_paths(paths)
         if len(splits) > 1:
-            _LOG.warning("%s takes %s together; add one of these to it", spec, " and ".join(splits))
+            single = " or ".join(f"{spec.rstrip('/')}/{each}" for each in splits)
+            taken = " and ".join(each.rpartition("/")[2] for each in splits)
+            _LOG.warning("%s takes %s together; name %s instead", spec, taken, single)
 
     def __len__(self) -> int:
         """The number of image files."""
@@ -144,10 +146,11 @@ def classes_of_paths(
 
 
 def _splits_of_paths(paths: Sequence[str]) -> list[str]:
-    """Which of the usual names of splits the uppermost folders bear, where they differ."""
+    """The uppermost folders that differ, where they bear the usual names of splits."""
     folders = [path.split("/")[:-1] for path in paths]
     depth = _shared_depth(folders)
-    return sorted({folder[depth] for folder in folders if len(folder) > depth} & _SPLITS)
+    upper = {"/".join(each[: depth + 1]) for each in folders if _SPLITS & {*each[depth:][:1]}}
+    return sorted(upper)
 
 
 def _shared_depth(folders: Sequence[list[str]]) -> int:

@@ -179,6 +179,7 @@ def test_training_and_held_out_images_together_are_warned_of(
     with caplog.at_level(logging.WARNING):
         assert open_source(str(tmp_path)).labels is None
     assert "train and val together" in caplog.text
+    assert f"name {tmp_path}/train or {tmp_path}/val instead" in caplog.text
     caplog.clear()
     open_source(str(tmp_path / "train"))
     assert not caplog.messages

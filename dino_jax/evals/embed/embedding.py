@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from dino_jax.config import UserError
-from dino_jax.data.evaluation import EvalBatch, eval_batches
+from dino_jax.data.evaluation import EvalBatch, default_resize, eval_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.embed.feature import feature_function, feature_shape, parse_feature
 from dino_jax.evals.embed.formats import WRITERS, Table, beside
@@ -257,7 +257,7 @@ def about(
         "rows": len(index),
         "unreadable": [{"index": int(i), "name": source.name(int(i))} for i in absent],
         "size": encoder.size,
-        "resize": encoder.resize,
+        "resize": default_resize(encoder.size) if encoder.resize is None else encoder.resize,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
         "precision": embedding.precision,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.data.evaluation import eval_image
+from dino_jax.data.evaluation import default_resize, eval_image
 from dino_jax.evals.embed import embedding as module
 from dino_jax.evals.embed.embedding import Embedding, check_out, embed
 from dino_jax.evals.embed.parts import Parts
@@ -70,6 +70,7 @@ def test_rows_are_the_networks_features_of_the_readable_images(tmp_path: pathlib
     assert about["unreadable"] == [{"index": i, "name": f"image {i}"} for i in (2, 9)]
     assert about["images"] == COUNT
     assert (about["size"], about["identity"]) == (SIZE, "small 0")
+    assert about["resize"] == default_resize(SIZE)
     assert [path.name for path in tmp_path.iterdir()] == ["f.npz"]
 
 
