@@ -49,7 +49,6 @@ def draw_matches(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
         axis.imshow(_shown(image), extent=(start, start + wide, 1, 0), interpolation="lanczos")
     axis.set(xlim=(0, whole), ylim=(1, 0))
     axis.set_axis_off()
-    axis.set_title(drawing.title, fontsize=9, parse_math=False, wrap=True)
     # A pixel's centre lies half a pixel from its corner.
     ends = [
         (np.asarray(points, float) + 0.5) / height + np.array([start, 0.0])[None]
@@ -66,6 +65,9 @@ def draw_matches(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
             points[lined, 0], points[lined, 1], s=13, c=colours[lined], edgecolors="white",
             linewidths=0.5, zorder=4,
         )  # fmt: skip
+    axis.set_title(
+        titled(drawing.title, len(lined), len(along)), fontsize=9, parse_math=False, wrap=True
+    )
     lines = np.stack([ends[0][lined], ends[1][lined]], axis=1)
     axis.add_collection(
         LineCollection(list(lines), colors=colours[lined], lw=0.8, alpha=0.9, zorder=3)
@@ -73,6 +75,13 @@ def draw_matches(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=pixels_per_inch, bbox_inches="tight", pad_inches=0.03)
+
+
+def titled(title: str, lined: int, matches: int) -> str:
+    """The title, with how many of the matches have lines where not all have."""
+    if lined in (0, matches):
+        return title
+    return f"{title}; lines of {lined} of the {matches}"
 
 
 def apart(points: Float[np.ndarray, "n 2"], number: int) -> Int[np.ndarray, " chosen"]:

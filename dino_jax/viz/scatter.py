@@ -54,7 +54,7 @@ def draw_scatter(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
     labels = None if drawing.labels is None else np.asarray(drawing.labels)
     present = [] if labels is None else [int(label) for label in np.unique(labels)]
     legend = 0 < len(present) <= LEGEND and not drawing.named
-    middle, half = _extent(points)
+    middle, half = _extent(points, 0.75 if drawing.named else 0.4)  # names take room
     wide, high = _INCHES * half / half.max()
     figure = Figure(figsize=(wide + 1.7 * legend, high + 0.4), dpi=pixels_per_inch)
     canvas = FigureCanvasAgg(figure)
@@ -71,8 +71,9 @@ def draw_scatter(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
         axis.scatter(x, y, s=min(size, 26), color=COLOURS[0], alpha=0.85, lw=0, zorder=3)
     else:
         _classes(axis, points, labels, drawing.class_names, size)
+    frames = _frames(None if drawing.named else labels, present, len(points))
     canvas.draw()  # from here on data and pixels keep their relation
-    pictured = _photographs(canvas, axis, points, drawing.thumbnails)
+    pictured = _photographs(canvas, axis, points, drawing.thumbnails, frames)
     if drawing.named and labels is not None:
         names = {k: _name(drawing.class_names, int(label)) for k, label in enumerate(labels)}
         _write_names(canvas, axis, points, names, pictured)
@@ -90,11 +91,11 @@ def draw_scatter(drawing: Drawing, path: str | pathlib.Path, *, pixels_per_inch:
     figure.savefig(path, dpi=pixels_per_inch, bbox_inches="tight", pad_inches=0.06)
 
 
-def _extent(points: Float[np.ndarray, "n 2"]) -> tuple[Any, Any]:
-    """The middle of the map and half its sides: the points', some margin, and not too slender."""
+def _extent(points: Float[np.ndarray, "n 2"], slender: float) -> tuple[Any, Any]:
+    """The middle of the map and half its sides: the points', some margin, and no more `slender`."""
     low, high = points.min(axis=0), points.max(axis=0)
     sides = np.maximum(high - low, 1e-6)
-    return (low + high) / 2, 0.56 * np.maximum(sides, 0.75 * sides.max())
+    return (low + high) / 2, 0.56 * np.maximum(sides, slender * sides.max())
 
 
 def _classes(
@@ -108,8 +109,16 @@ def _classes(
         )  # fmt: skip
 
 
+def _frames(labels: Any, present: Sequence[int], count: int) -> list[str]:
+    """What frames the photograph of each point: the colour of its class, grey without classes."""
+    if labels is None:
+        return ["0.3"] * count
+    of_class = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(present)}
+    return [of_class[int(label)] for label in labels]
+
+
 def _photographs(
-    canvas: Any, axis: Any, points: Any, thumbnails: Mapping[int, Any]
+    canvas: Any, axis: Any, points: Any, thumbnails: Mapping[int, Any], frames: Sequence[str]
 ) -> dict[int, Box]:
     """Draw those that cover no other one, the first first; returns where they are, by point."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
@@ -125,8 +134,8 @@ def _photographs(
         placed[place] = box
         pixels = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
         picture = OffsetImage(pixels, zoom=72 * _SIDE / max(pixels.shape[:2]), resample=True)
-        look = {"edgecolor": "0.3", "linewidth": 0.5}
-        drawn = AnnotationBbox(picture, tuple(points[place]), pad=0.08, bboxprops=look, zorder=4)
+        look = {"edgecolor": frames[place], "linewidth": 1.6 if len({*frames}) > 1 else 0.5}
+        drawn = AnnotationBbox(picture, tuple(points[place]), pad=0.1, bboxprops=look, zorder=4)
         axis.add_artist(drawn)
     return placed
 

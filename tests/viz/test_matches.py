@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dino_jax.viz.matches import apart, draw_matches
+from dino_jax.viz.matches import apart, draw_matches, titled
 
 
 def test_lines_lie_apart_and_the_most_similar_come_first() -> None:
@@ -25,6 +25,11 @@ def test_as_many_lines_as_asked_for_however_crowded() -> None:
     assert len(apart(np.zeros((2, 2)), 3)) == 2
     assert len(apart(np.zeros((0, 2)), 3)) == 0
     assert len(apart(np.ones((4, 2)), 0)) == 0
+
+
+def test_the_title_says_how_many_have_lines() -> None:
+    assert titled("net: 1996 matches of a and b", 60, 1996).endswith("; lines of 60 of the 1996")
+    assert titled("net: 9 matches", 9, 9) == "net: 9 matches"
 
 
 @pytest.mark.parametrize("matches", [0, 1, 50])

@@ -104,7 +104,16 @@ def test_photographs_of_one_channel_or_four(tmp_path: pathlib.Path) -> None:
     assert min(size(tmp_path / "map.png")) > 150
 
 
+def test_photographs_of_a_map_of_images_are_framed_by_class(tmp_path: pathlib.Path) -> None:
+    labels, present = np.array([3, 5, 3]), [3, 5]
+    assert scatter._frames(labels, present, 3) == [COLOURS[0], COLOURS[1], COLOURS[0]]
+    assert len({*scatter._frames(None, [], 3)}) == 1
+    white = np.full((96, 96, 3), 255, np.uint8)
+    draw_scatter(drawing(9, 3, thumbnails={0: white, 1: white}), tmp_path / "map.png")
+    assert min(size(tmp_path / "map.png")) > 150
+
+
 def test_the_map_is_not_too_slender() -> None:
-    middle, half = scatter._extent(np.array([[0.0, 0.0], [100.0, 1.0]]))
+    middle, half = scatter._extent(np.array([[0.0, 0.0], [100.0, 1.0]]), 0.75)
     np.testing.assert_allclose(middle, [50, 0.5])
     np.testing.assert_allclose(half, [56, 42])
