@@ -50,7 +50,9 @@ class Table:
         """Columns aligned for a terminal, in several blocks where they are wider than it."""
         lines = list(self._cells())
         columns = list(zip(*lines, strict=True)) if self.columns else []
-        notes = [line for note in self.notes for line in textwrap.wrap(note, _WIDTH)]
+        # A path stays in one piece, to be copied.
+        whole = textwrap.TextWrapper(_WIDTH, break_on_hyphens=False, break_long_words=False)
+        notes = [line for note in self.notes for line in whole.wrap(note)]
         body = [line for block in _blocks(columns) for line in (*_aligned(block), "")]
         return "\n".join([self.title, "", *body, *notes]).rstrip()
 

@@ -93,6 +93,12 @@ def test_without_figures_there_are_the_notes():
     assert bare.markdown() == "**Title**\n\n- A note."
 
 
+def test_a_path_in_a_note_is_in_one_piece():
+    path = f"runs/{'a-b-' * 40}/model.safetensors"
+    table = Table("Title", {}, (), (f"Many words before it: use it as --weights={path}",))
+    assert f"--weights={path}" in table.text().splitlines()
+
+
 def test_best_is_measure_by_measure():
     assert best([{"x": 1.0, "y": 5.0}, {"x": 2.0, "y": 4.0}]) == {"x": 2.0, "y": 5.0}
 

@@ -225,7 +225,7 @@ def test_several_labels_are_scored_by_average_precision(tmp_path):
 def test_of_the_default_k_those_that_fit_are_taken(sets, tmp_path):
     report = scored(*sets, k=KnnOptions().k)
     assert all(name.startswith("knn10_") for name in report.samples)
-    assert report.notes[1] == "Of 18 images there are no 20 or 100 or 200 neighbours: left out."
+    assert report.notes[1] == ("--k=20,100,200: more than the 18 images of the bank, so left out.")
     few = folder(tmp_path / "few", dict.fromkeys(COLOURS, 2))
     with pytest.raises(UserError, match="--k=10 wants 10 images, but there are 6 in"):
         scored(few, sets[1], k=KnnOptions().k)

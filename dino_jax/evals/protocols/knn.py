@@ -77,8 +77,8 @@ def _fitting(options: KnnOptions, count: int, where: str) -> tuple[int, ...]:
 
 
 def _left_out(options: KnnOptions, ks: tuple[int, ...], count: int) -> list[str]:
-    more = " or ".join(str(k) for k in options.k if k not in ks)
-    return [f"Of {count} images there are no {more} neighbours: left out."] if more else []
+    more = ",".join(str(k) for k in options.k if k not in ks)
+    return [f"--k={more}: more than the {count} images of the bank, so left out."] if more else []
 
 
 def _features(
