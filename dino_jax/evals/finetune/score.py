@@ -11,7 +11,7 @@ from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.source import Source
 from dino_jax.evals.encoder import Encoder
-from dino_jax.evals.features import Extractor
+from dino_jax.evals.features import Extractor, NoImagesError
 from dino_jax.evals.images import HeldOut
 from dino_jax.models.classifier import Classifier
 from dino_jax.models.naming import BACKBONE, parted, prefixed, under
@@ -35,7 +35,7 @@ class Scorer:
         batch_size: int,
     ) -> None:
         """Images are read as the encoder says; `labels` are those of all of `val`."""
-        self._labels, self._name = labels, encoder.name
+        self._labels, self._name, self._spec = labels, encoder.name, val.spec
         self._images = HeldOut(
             lambda: eval_batches(
                 val, range(len(val)), size=encoder.size, resize=encoder.resize,
@@ -56,10 +56,13 @@ class Scorer:
         """`leaves` are parameters and batch statistics of the classifier.
 
         Raises:
-            UserError: their answers are not finite.
+            UserError: their answers are not finite, or no image can be read.
         """
         # The extractor passes on what lies under that prefix, and the classifier does not.
-        logits = self._logits(prefixed(BACKBONE, leaves), self._images)
+        try:
+            logits = self._logits(prefixed(BACKBONE, leaves), self._images)
+        except NoImagesError:
+            raise UserError(f"no image of {self._spec} can be read: nothing to score") from None
         if not np.isfinite(logits).all():
             raise UserError(
                 f"the answers of {self._name} are not all finite: these weights diverged"

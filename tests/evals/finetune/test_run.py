@@ -14,16 +14,20 @@ from PIL import Image
 
 from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_image
+from dino_jax.data.sources import open_source
 from dino_jax.evals.classes import open_labelled
 from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.finetune import run as runs
 from dino_jax.evals.finetune.metrics import Metrics
 from dino_jax.evals.finetune.records import Curve, read_curve
+from dino_jax.evals.finetune.score import Scorer
 from dino_jax.evals.finetune.step import Training
 from dino_jax.evals.protocol import Report
 from dino_jax.evals.protocols import finetune
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import Interrupted
+from dino_jax.models.classifier import build_classifier
+from dino_jax.train.sharding import make_mesh
 from tests.evals.finetune import tiny
 
 
@@ -281,3 +285,19 @@ def test_a_curve_drops_what_lies_beyond_and_what_is_cut_short(tmp_path: pathlib.
     Curve(tmp_path, resumed_at=2).write({"step": 3, "loss": 0.5})
     assert [line["step"] for line in read_curve(tmp_path)] == [1, 2, 3]
     assert read_curve(tmp_path)[2]["loss"] == 0.5
+
+
+def test_validation_images_none_of_which_can_be_read_are_one_line(
+    network: Encoder, tmp_path: pathlib.Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(b"no image")
+    source = open_source(f"folder:{tmp_path}")
+    mesh = make_mesh(1)
+    scorer = Scorer(
+        build_classifier(network.network.model, classes=2, image_size=network.size),
+        network, source, np.array([0, 1]), mesh=mesh, batch_size=2,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"no image of folder:.* can be read: nothing to score"):
+        scorer({})
