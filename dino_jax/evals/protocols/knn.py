@@ -30,12 +30,6 @@ def run(request: Request) -> Report:
     bank, bank_index = _features(request, encoder, sets.bank)
     queries, index = _features(request, encoder, sets.queries)
     ks = _fitting(options, len(bank_index), f"readable in {request.data}")
-    if not len(index):
-        raise UserError(f"no image of {sets.queries.spec} can be read: there is nothing to score")
-    if not (np.isfinite(bank.sum(dtype=float)) and np.isfinite(queries.sum(dtype=float))):
-        raise UserError(
-            f"the features of {encoder.name} are not all finite: these weights diverged"
-        )
     votes = knn_votes(
         queries,
         bank,
