@@ -12,6 +12,8 @@ RESAMPLES = 1000
 LEVEL = 0.95
 FEWEST = 6
 """Examples that a verdict takes: of five, all won, a sign test still has p > 0.05."""
+_FEWEST_BOUNDED = 3
+"""Examples that an interval takes."""
 
 
 class Interval(NamedTuple):
@@ -39,11 +41,12 @@ class Interval(NamedTuple):
 def interval(sample: Sample, *, seed: int = 0) -> Interval:
     """The figure and its interval over resampled examples (Efron & Tibshirani 1993, 13.3).
 
-    Of fewer than `FEWEST` examples the bounds are not numbers: they would only repeat the extremes.
+    Of one or two examples the bounds are not numbers: they would only repeat them.
     """
-    if len(sample.units) < FEWEST:
-        return Interval(sample.value, math.nan, math.nan, examples=len(sample.units))
-    return _bounded(sample.value, _resampled((sample,), seed)[0])
+    examples = len(sample.units)
+    if examples < _FEWEST_BOUNDED:
+        return Interval(sample.value, math.nan, math.nan, examples=examples)
+    return _bounded(sample.value, _resampled((sample,), seed)[0])._replace(examples=examples)
 
 
 def difference(first: Sample, second: Sample, *, seed: int = 0) -> Interval:
@@ -53,12 +56,12 @@ def difference(first: Sample, second: Sample, *, seed: int = 0) -> Interval:
     """
     if len(first.units) != len(second.units):
         raise ValueError(f"{len(first.units)} examples cannot be paired with {len(second.units)}")
-    if (examples := len(first.units)) < FEWEST:
+    if (examples := len(first.units)) < _FEWEST_BOUNDED:
         value = first.value - second.value
         return Interval(value, math.nan, math.nan, first.lower_wins, examples)
     drawn = _resampled((first, second), seed)
     found = _bounded(first.value - second.value, drawn[0] - drawn[1])
-    return found._replace(lower_wins=first.lower_wins)
+    return found._replace(lower_wins=first.lower_wins, examples=examples)
 
 
 def _resampled(samples: tuple[Sample, ...], seed: int) -> Float[np.ndarray, "samples resamples"]:

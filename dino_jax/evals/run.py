@@ -48,11 +48,9 @@ def evaluate(
         _row(f"{names[0]} less {other}", figures, verdicts=True)
         for other, figures in differences.items()
     )
-    if (
-        min((e.examples for figures in found.values() for e in figures.values()), default=99)
-        < FEWEST
-    ):
-        notes += (f"Of fewer than {FEWEST} examples there are no intervals and no verdicts.",)
+    examples = [each.examples for figures in found.values() for each in figures.values()]
+    if min(examples, default=FEWEST) < FEWEST:
+        notes += (f"There are fewer than {FEWEST} examples: rough intervals, no verdicts.",)
     table = Table(reports[0].title, titles, rows + compared + known, notes)
     values = {
         "protocol": protocol,

@@ -95,18 +95,25 @@ def test_files_and_line_hold_the_same(mesh: Mesh, tmp_path: pathlib.Path) -> Non
 
 def test_json_has_no_number_where_there_is_none(mesh: Mesh) -> None:
     def nothing(request: Request) -> Report:
-        return Report("Nothing", values={"nan": float("nan"), "of": np.float32(0.5), "to": (1, 2)})
+        single = Sample(np.array([1.0]))
+        return Report(
+            "Nothing",
+            {"one": single},
+            {"one": "One"},
+            values={"nan": float("nan"), "of": np.float32(0.5), "to": (1, 2)},
+        )
 
     request = Request(
         open_encoder("pixels", size=32), "d", None, None, FeatureStore(None), mesh, 8, 0, None
     )
     found = evaluate("knn", nothing, [request], settings={"out": pathlib.Path("x")})
     told = json.loads(line(found))
-    assert told["figures"]["raw pixels"] == {"nan": None, "of": 0.5, "to": [1, 2]}
+    assert told["figures"]["raw pixels"] == {"one": 100, "nan": None, "of": 0.5, "to": [1, 2]}
+    assert told["intervals"]["raw pixels"] == {"one": [None, None]}
     assert told["settings"] == {"out": "x"}
 
 
-def test_of_a_handful_of_examples_only_the_figures_are_told(mesh: Mesh) -> None:
+def test_a_handful_of_examples_gives_no_verdict(mesh: Mesh) -> None:
     def few(request: Request) -> Report:
         return Report("Few", {"j": Sample(np.array([0.5, 0.7, 0.9]))}, {"j": "J"})
 
@@ -114,6 +121,5 @@ def test_of_a_handful_of_examples_only_the_figures_are_told(mesh: Mesh) -> None:
     request = Request(encoder, "d", None, None, FeatureStore(None), mesh, 8, 0, None)
     found = evaluate("video", few, [request, request], settings={})
     cells = [row.cell("j") for row in found.table.rows]
-    assert cells == ["70.0", "70.0", "+0.0 too few"]
-    assert "Of fewer than 6 examples there are no intervals" in found.table.text()
-    assert json.loads(line(found))["intervals"]["raw pixels"]["j"] == [None, None]
+    assert cells == ["70.0 [50.0, 90.0]", "70.0 [50.0, 90.0]", "+0.0 [+0.0, +0.0] too few"]
+    assert "There are fewer than 6 examples" in found.table.text()
