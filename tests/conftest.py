@@ -3,7 +3,9 @@
 It has to act before jax makes its devices and before anything of dino_jax is imported.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 
 # Set in the environment, so that it also holds for a command started by a test.
 os.environ["JAX_PLATFORMS"] = os.environ.get("DINO_JAX_TEST_PLATFORM", "cpu")
@@ -40,3 +42,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def nothing_compiled_before() -> None:
     """Carry nothing compiled from one file to the next: thousands of programs fill the memory."""
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """What a command sets is set back, so that no later test sees more of the log."""
+    log = logging.getLogger("dino_jax")
+    before = log.level
+    yield
+    log.setLevel(before)

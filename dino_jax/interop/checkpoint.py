@@ -6,6 +6,7 @@ hold `format_version` and the resolved configuration. The data position is the s
 """
 
 import contextlib
+import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -143,11 +144,16 @@ def read_tree(
 
 def write_tree(folder: pathlib.Path, tree: dict[str, Any], *, step: int, **beside: Any) -> None:
     """Write one checkpoint, `folder/STEP`, that every reader here opens; `beside` is JSON."""
+    # A save that fails leaves futures behind whose errors asyncio would log once more, some time.
+    log = logging.getLogger("asyncio")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     ocp.save(
         (folder / str(step)).absolute(),
         tree,
         custom_metadata={"format_version": FORMAT_VERSION, **beside},
     )
+    log.setLevel(before)
 
 
 def load_network(path: pathlib.Path, network: str = "teacher") -> tuple[Params, Stats, dict]:

@@ -148,7 +148,7 @@ def test_a_crop_larger_than_the_image_is_refused(spec: str) -> None:
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--cache=.* it is a file.* or `none`"):
+    with pytest.raises(UserError, match=r"--cache=.* \(it is a file\): name another, or `none`"):
         open_store(str(tmp_path / "file"))
     assert open_store("none").folder is None
 
