@@ -97,9 +97,12 @@ def test_tokens_that_are_not_finite_are_refused_and_not_kept(tmp_path):
 
 def test_tokens_that_are_there_are_not_computed_again(tmp_path, monkeypatch):
     source = open_camvid(write_camvid(tmp_path / "camvid"), "train")
-    tokens(source, tmp_path / "cache")
-    monkeypatch.setattr(source, "load", lambda index: pytest.fail("read again"))
-    tokens(source, tmp_path / "cache")
+    first, loaded, load = tokens(source, tmp_path / "cache"), [], source.load
+    monkeypatch.setattr(source, "load", lambda index: loaded.append(index) or load(index))
+    again = tokens(source, tmp_path / "cache")
+    assert loaded == []
+    np.testing.assert_array_equal(again.features, first.features)
+    np.testing.assert_array_equal(again.shares, first.shares)
 
 
 def test_rows_of_features_and_shares_belong_together(tmp_path):
