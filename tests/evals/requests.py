@@ -16,8 +16,12 @@ def request(
     val: pathlib.Path | str | None = None,
     *,
     out: pathlib.Path | None = None,
+    cache: pathlib.Path | None = None,
+    devices: int = 1,
+    batch: int = 16,
 ) -> Request:
     return Request(
         encoder=encoder, data=str(data), val=None if val is None else str(val), out=out,
-        store=FeatureStore(None), mesh=make_mesh(1), batch_size=16, seed=0, options=options,
+        store=FeatureStore(cache), mesh=make_mesh(devices), batch_size=batch, seed=0,
+        options=options,
     )  # fmt: skip

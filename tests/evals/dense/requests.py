@@ -7,27 +7,18 @@ import numpy as np
 
 from dino_jax.config.protocol_options import JaccardOptions, SegmentOptions
 from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
-from dino_jax.evals.protocol import Request
-from dino_jax.evals.store import FeatureStore
 from dino_jax.models.vit import Features
-from dino_jax.train.sharding import make_mesh
+from tests.evals import requests
 
 PATCH = 8
 OPTIONS = {"segment": SegmentOptions, "jaccard": JaccardOptions}
 
 
 def request(protocol, data, encoder=None, *, out=None, cache=None, devices=1, batch=4, **options):
-    return Request(
-        encoder=open_encoder("pixels") if encoder is None else encoder,
-        data=str(data),
-        val=None,
-        out=out,
-        store=FeatureStore(cache),
-        mesh=make_mesh(devices),
-        batch_size=batch,
-        seed=0,
-        options=OPTIONS[protocol](**options),
-    )
+    return requests.request(
+        open_encoder("pixels") if encoder is None else encoder, OPTIONS[protocol](**options), data,
+        out=out, cache=cache, devices=devices, batch=batch,
+    )  # fmt: skip
 
 
 def reddish(params, images, *, blocks=0, attention=False, attention_block=-1):

@@ -12,9 +12,8 @@ from dino_jax.config import HeadConfig, ModelConfig
 from dino_jax.config.protocol_options import CopyDetectionOptions, RetrievalOptions
 from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.evals.protocol import Request
-from dino_jax.evals.store import FeatureStore
 from dino_jax.models.build import build
-from dino_jax.train.sharding import make_mesh
+from tests.evals import requests
 
 SCENES = 4
 COPIES = 3
@@ -32,17 +31,10 @@ def network() -> Encoder:
 
 
 def request(data, options, encoder=None, *, cache=None, devices=1, batch=4) -> Request:
-    return Request(
-        encoder=open_encoder("colour") if encoder is None else encoder,
-        data=str(data),
-        val=None,
-        out=None,
-        store=FeatureStore(cache),
-        mesh=make_mesh(devices),
-        batch_size=batch,
-        seed=0,
-        options=options,
-    )
+    return requests.request(
+        open_encoder("colour") if encoder is None else encoder, options, data,
+        cache=cache, devices=devices, batch=batch,
+    )  # fmt: skip
 
 
 def retrieval(data, encoder: Encoder | None = None, *, cache=None, devices=1, **options):
