@@ -34,10 +34,10 @@ from benchmarks.machine import commit, describe
 from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.convert import main as convert
 from dino_jax.evals.bank import open_sets
-from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.protocols.knn import run
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import Encoder, open_encoder
 from dino_jax.ops.neighbours import knn_votes
 from dino_jax.train.sharding import make_mesh
 

@@ -9,8 +9,8 @@ from absl.flags import DEFINE_bool, DEFINE_enum, DEFINE_integer, DEFINE_string, 
 from dino_jax.config import UserError
 from dino_jax.data.sources import open_source
 from dino_jax.evals.embed.embedding import Embedded, Embedding, check_out, embed
-from dino_jax.evals.encoder import DTYPES, open_encoder
 from dino_jax.flags import parse_alone
+from dino_jax.interop.encoder import DTYPES, open_encoder
 from dino_jax.interrupt import Interrupted, interruptible
 from dino_jax.train.sharding import make_mesh
 

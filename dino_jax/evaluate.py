@@ -56,10 +56,10 @@ def _evaluate(asked: Asked) -> None:
 
 def _requests(asked: Asked) -> "list[Request]":
     """One request to each of the weights; those of `--against` write below the first one's."""
-    from dino_jax.evals.encoder import open_encoder
     from dino_jax.evals.protocol import Request
     from dino_jax.evals.store import open_store
     from dino_jax.files import made
+    from dino_jax.interop.encoder import open_encoder
     from dino_jax.train.sharding import make_mesh
 
     store, mesh, within = open_store(asked.cache), make_mesh(), asked.out and made(asked.out)

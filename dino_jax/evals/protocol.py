@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dino_jax.config import UserError
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import Encoder
 
 
 @dataclasses.dataclass(frozen=True)

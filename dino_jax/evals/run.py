@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from dino_jax.evals import bootstrap
 from dino_jax.evals.bootstrap import FEWEST, Interval
-from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.protocol import Report, Request
 from dino_jax.evals.published import published
 from dino_jax.evals.table import Row, Table
 from dino_jax.files import whole
+from dino_jax.interop.encoder import NETWORK, Encoder
 
 Run = Callable[[Request], Report]
 

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.source import Source
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction, NoImagesError
 from dino_jax.evals.images import HeldOut
 from dino_jax.files import made, whole
 from dino_jax.interop.cached import cache_folder
+from dino_jax.interop.encoder import Encoder
 
 VERSION = 1
 """Raised when the same key would stand for other features."""

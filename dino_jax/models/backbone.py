@@ -51,6 +51,8 @@ class Backbone(NamedTuple):
     """The most `blocks` it can return."""
     maps: int = 0
     """Blocks whose attention it can return."""
+    projected: int = 0
+    """Blocks whose queries and keys it can return: those in which every token asks every token."""
 
     def init(self, key: Key[Array, ""]) -> tuple[Params, Stats]:
         """Fresh parameters and batch statistics (empty where it has none)."""
@@ -155,6 +157,7 @@ def _vit(asked: _Asked) -> Backbone:
         factors=partial(drop_path_factors, rate=drop, depth=depth) if drop else None,
         kept_blocks=depth,
         maps=depth,
+        projected=depth,
     )
 
 

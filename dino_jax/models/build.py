@@ -27,8 +27,8 @@ class Model(NamedTuple):
         their order, features joined along the crop axis, one head pass. `keys` holds one array of
         keys (B, n) per entry.
     features: (params | stats, images (B, H, W, C), *, blocks=0, attention=False,
-        attention_block=-1) -> Features, by the running statistics; reads only what is under
-        `backbone.`.
+        attention_block=-1, projections=0) -> Features, by the running statistics; reads only what
+        is under `backbone.`.
     patch_size: pixels along a side that share one of the features' `patches`.
     heads: 0 where there is no attention.
     """
@@ -109,6 +109,7 @@ def _features(
     blocks: int = 0,
     attention: bool = False,
     attention_block: int = -1,
+    projections: int = 0,
 ) -> Features:
     most, maps = parts.backbone.kept_blocks, parts.backbone.maps
     if blocks and not most:
@@ -123,6 +124,13 @@ def _features(
     options: dict[str, int] = {"blocks": blocks} if blocks else {}
     if attention:
         options["map_of"] = attention_block % maps
+    if projections:
+        if not 0 < projections <= parts.backbone.projected:
+            raise UserError(
+                f"projections={projections}: the model has {parts.backbone.projected} blocks with "
+                "queries of every patch"
+            )
+        options["project"] = projections
     params, stats = parted(under(BACKBONE, weights))
     return parts.backbone(params, stats, images, train=False, **options)[0]
 

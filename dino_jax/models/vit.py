@@ -28,13 +28,23 @@ class Features(NamedTuple):
     """What a backbone says about images, all float32.
 
     `cls` and `patches` are the final norm's output; `attention` the softmaxed map of one block;
-    `blocks` the outputs of the last blocks, earliest first, each through the final norm.
+    `blocks` the outputs of the last blocks, earliest first, each through the final norm;
+    `projections` the queries, already times 1 / sqrt(channels), and the keys of the last blocks,
+    earliest first: softmax(queries keys^T) is the map of attention, from any token.
     """
 
     cls: Float[Array, "batch width"]
     patches: Float[Array, "batch patches width"]
     attention: Float[Array, "batch heads tokens tokens"] | None = None
     blocks: tuple[Float[Array, "batch tokens width"], ...] = ()
+    projections: tuple[Float[Array, "batch 2 heads tokens channels"], ...] = ()
+
+
+class Shown(NamedTuple):
+    """What one block's attention was asked to show, float32."""
+
+    map: Float[Array, "batch heads queries tokens"] | None = None
+    projections: Float[Array, "batch 2 heads tokens channels"] | None = None
 
 
 def drop_path_rates(rate: float, depth: int) -> Float[Array, "depth"]:
@@ -67,10 +77,9 @@ class Attention(nn.Module):
         *,
         asking: int | None = None,
         return_map: bool = False,
-    ) -> tuple[
-        Float[Array, "batch queries width"], Float[Array, "batch heads queries tokens"] | None
-    ]:
-        """The mixed tokens, the first `asking` of them or all, and the map if asked for (float32).
+        return_projections: bool = False,
+    ) -> tuple[Float[Array, "batch queries width"], Shown]:
+        """The mixed tokens, the first `asking` of them or all, and what is asked to be shown.
 
         Every token answers, whoever asks.
         """
@@ -83,8 +92,11 @@ class Attention(nn.Module):
         )
         query = query[:, :, :asking] * (width // self.heads) ** -0.5
         mixed = attend(query, key, value).swapaxes(1, 2).reshape(batch, -1, width)
-        attention = attention_map(query, key) if return_map else None
-        return Linear(width, self.dtype, name="proj")(mixed), attention
+        shown = Shown(
+            attention_map(query, key) if return_map else None,
+            jnp.stack([query, key], axis=1).astype(jnp.float32) if return_projections else None,
+        )
+        return Linear(width, self.dtype, name="proj")(mixed), shown
 
 
 class Mlp(nn.Module):
@@ -115,13 +127,12 @@ class Block(nn.Module):
         factors: Float[Array, "2 batch"] | None = None,
         *,
         asking: int | None = None,
-        return_map: bool = False,
-    ) -> tuple[
-        Float[Array, "batch queries width"], Float[Array, "batch heads queries tokens"] | None
-    ]:
+        **showing: bool,
+    ) -> tuple[Float[Array, "batch queries width"], Shown]:
         """Add both branches, each times its drop path factor per sample where given.
 
-        With `asking` only so many leading tokens come out, the same as if all did.
+        With `asking` only so many leading tokens come out, the same as if all did. `showing` is
+        that of `Attention`.
         """
 
         def add(x: Array, branch: Array, which: int) -> Array:
@@ -131,10 +142,10 @@ class Block(nn.Module):
             return residual(x + branch)
 
         attend = Attention(self.heads, self.dtype, name="attn")
-        mixed, attention = attend(LayerNorm(name="norm1")(x), asking=asking, return_map=return_map)
+        mixed, shown = attend(LayerNorm(name="norm1")(x), asking=asking, **showing)
         x = add(x[:, :asking], mixed, 0)
         mlp = Mlp(self.mlp_ratio * x.shape[-1], self.dtype, name="mlp")
-        return add(x, mlp(LayerNorm(name="norm2")(x)), 1), attention
+        return add(x, mlp(LayerNorm(name="norm2")(x)), 1), shown
 
 
 class Blocks(nn.Module):
@@ -156,28 +167,32 @@ class Blocks(nn.Module):
         *,
         keep: int,
         map_of: int | None,
+        project: int = 0,
         asking: int | None = None,
-    ) -> tuple[
-        list[Float[Array, "batch _ width"]],
-        Float[Array, "batch heads _ tokens"] | None,
-    ]:
-        """The last `keep` (≥ 1) block outputs and the attention map of block `map_of`.
+    ) -> tuple[list[Float[Array, "batch _ width"]], list[Shown]]:
+        """The last `keep` (≥ 1) block outputs, and what the blocks show that were not scanned.
 
-        The last block puts out its first `asking` tokens, or all.
+        Shown are the map of block `map_of` and the projections of the last `project` blocks. The
+        last block puts out its first `asking` tokens, or all.
         """
-        start = 0
+        start, first_projected = 0, self.depth - project
         if self.scanned and not self.is_initializing():
-            start = min(self.depth - keep, self.depth if map_of is None else map_of)
+            mapped = self.depth if map_of is None else map_of
+            start = min(self.depth - keep, mapped, first_projected)
             x = self._scan(x, factors, start)
-        outputs, attention = [], None
+        outputs, shown = [], []
         for index in range(start, self.depth):
             block = Block(self.heads, dtype=self.dtype, name=str(index))
             own = None if factors is None else factors[index]
+            showing = {
+                "return_map": index == map_of,
+                "return_projections": index >= first_projected,
+            }
             last = asking if index == self.depth - 1 else None
-            x, found = block(x, own, asking=last, return_map=index == map_of)
-            attention = attention if found is None else found
+            x, found = block(x, own, asking=last, **showing)
             outputs.append(x)
-        return (outputs or [x])[-keep:], attention
+            shown.append(found)
+        return (outputs or [x])[-keep:], shown
 
     def _scan(self, x: Array, factors: Array | None, count: int) -> Array:
         """Run the first `count` blocks by one traced body."""
@@ -258,6 +273,7 @@ class VisionTransformer(nn.Module):
         *,
         blocks: int = 0,
         map_of: int | None = None,
+        project: int = 0,
         cls_only: bool = False,
     ) -> Features:
         """Encode normalised images; `factors` are the drop path's, absent outside training.
@@ -265,13 +281,20 @@ class VisionTransformer(nn.Module):
         With `cls_only` there are no patches, and the last block computes none but what the class
         token needs of them: three quarters of a block saved, the class token is the same.
         """
-        outputs, attention = self.blocks(
+        outputs, shown = self.blocks(
             self.tokens(images),
             factors,
             keep=max(blocks, 1),
             map_of=map_of,
+            project=project,
             asking=1 if cls_only else None,
         )
         normed = tuple(self.norm(output) for output in outputs)
         last = normed[-1]
-        return Features(last[:, 0], last[:, 1:], attention, normed if blocks else ())
+        return Features(
+            last[:, 0],
+            last[:, 1:],
+            next((each.map for each in shown if each.map is not None), None),
+            normed if blocks else (),
+            tuple(each.projections for each in shown if each.projections is not None),
+        )

@@ -3,9 +3,9 @@
 import pathlib
 from typing import Any
 
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import Encoder
 from dino_jax.train.sharding import make_mesh
 
 

@@ -13,8 +13,8 @@ from dino_jax.evals.correspond import matching
 from dino_jax.evals.correspond.homography import judged, mapped, precision, recall
 from dino_jax.evals.correspond.matching import Matches, match
 from dino_jax.evals.correspond.photograph import open_photograph
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocols import correspond
+from dino_jax.interop.encoder import open_encoder
 from tests.evals.dense.requests import diverged
 from tests.evals.embed.networks import SHALLOW, encoder
 from tests.evals.requests import request

@@ -12,10 +12,10 @@ from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.data.evaluation import eval_image
 from dino_jax.data.multilabel import open_labelled
 from dino_jax.data.sources import open_source
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.protocols.knn import run
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.train.sharding import make_mesh
 from tests.ops.test_precision import by_loop
 

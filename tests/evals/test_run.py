@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocol import Report, Request, Sample
 from dino_jax.evals.run import Result, evaluate, line, write
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import open_encoder
 
 CORRECT = {
     "pixels": np.arange(200) % 10 < 5,

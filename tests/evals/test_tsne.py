@@ -11,12 +11,12 @@ from sklearn.manifold import trustworthiness
 
 from dino_jax.config import UserError
 from dino_jax.config.protocol_options import TsneOptions
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocols import tsne
 from dino_jax.evals.tsne.layout import fitting_perplexity, lay_out
 from dino_jax.evals.tsne.picture import spread
 from dino_jax.evals.tsne.points import class_means, evenly
 from dino_jax.evals.tsne.quality import agreement, neighbours_of, trust
+from dino_jax.interop.encoder import open_encoder
 from tests.evals.requests import request
 from tests.evals.sources import Coloured
 

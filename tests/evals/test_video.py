@@ -10,11 +10,11 @@ from dino_jax.config import UserError
 from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import Truth
 from dino_jax.data.palette import read_indexed
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.protocols.video import run
 from dino_jax.evals.store import FeatureStore
 from dino_jax.evals.video.score import score_objects
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.models.vit import Features
 from dino_jax.train.sharding import make_mesh
 from tests.data.videos import SIZE, frames_of, masks_of, write_masks, write_tree, write_video

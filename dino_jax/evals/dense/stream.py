@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 
 from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction
+from dino_jax.interop.encoder import Encoder
 
 T = TypeVar("T")
 MOST = 8

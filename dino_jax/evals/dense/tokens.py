@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, UInt8
 from dino_jax.data.masked import MaskedImages
 from dino_jax.evals.dense.stream import DenseExtractor, fitted, read_ahead
 from dino_jax.evals.dense.waiting import with_bar
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.store import FeatureStore
 from dino_jax.files import whole
+from dino_jax.interop.encoder import Encoder
 from dino_jax.ops.segmentation import patch_shares
 from dino_jax.types import Params
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from dino_jax.evals.encoder import Encoder
+from dino_jax.interop.encoder import Encoder
 
 T = TypeVar("T")
 MANY, ENOUGH = 10, 3

@@ -19,9 +19,9 @@ from dino_jax.data.source import Source
 from dino_jax.evals.embed.feature import feature_function, feature_shape, parse_feature
 from dino_jax.evals.embed.formats import WRITERS, Table, beside
 from dino_jax.evals.embed.parts import Parts
-from dino_jax.evals.encoder import Encoder, check_patches
 from dino_jax.evals.features import Extractor
 from dino_jax.files import whole
+from dino_jax.interop.encoder import Encoder, check_patches
 from dino_jax.interop.record import printable
 from dino_jax.interrupt import Interrupted
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dino_jax.config import UserError
-from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.features import FeatureFunction
+from dino_jax.interop.encoder import NETWORK, Encoder
 from dino_jax.models.xcit import CLASS_BLOCKS
 from dino_jax.types import Params
 

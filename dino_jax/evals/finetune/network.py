@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from dino_jax.config import UserError
-from dino_jax.evals.encoder import Encoder, check_patches
+from dino_jax.interop.encoder import Encoder, check_patches
 from dino_jax.interop.formats import safetensors
 from dino_jax.interop.network import Network, Weights
 from dino_jax.interop.positions import at_size

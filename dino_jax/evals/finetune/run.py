@@ -20,7 +20,6 @@ from dino_jax.config import UserError
 from dino_jax.data.randaugment import parse_policy
 from dino_jax.data.supervised import Augmentation, Batch, Repeated, supervised_batches
 from dino_jax.evals.classes import Labelled
-from dino_jax.evals.encoder import DTYPES, Encoder
 from dino_jax.evals.finetune.metrics import Metrics
 from dino_jax.evals.finetune.network import network_of
 from dino_jax.evals.finetune.recipe import NONE, Recipe
@@ -30,6 +29,7 @@ from dino_jax.evals.finetune.step import Training, TuneState, init_state, make_s
 from dino_jax.evals.protocol import percent
 from dino_jax.files import claimed
 from dino_jax.interop.checkpoint import Checkpoints
+from dino_jax.interop.encoder import DTYPES, Encoder
 from dino_jax.interop.infer import configs_of
 from dino_jax.interop.strict import narrow
 from dino_jax.interrupt import Interrupted, interruptible

@@ -10,9 +10,9 @@ from jaxtyping import Bool
 from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_batches
 from dino_jax.data.source import Source
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, NoImagesError
 from dino_jax.evals.images import HeldOut
+from dino_jax.interop.encoder import Encoder
 from dino_jax.models.classifier import Classifier
 from dino_jax.models.naming import BACKBONE, parted, prefixed, under
 from dino_jax.ops import scores

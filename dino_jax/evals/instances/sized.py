@@ -13,9 +13,9 @@ from dino_jax.config import UserError
 from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.instances import Box, Required, Shrunk
 from dino_jax.data.source import Source
-from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.features import FeatureFunction
 from dino_jax.evals.protocol import Request
+from dino_jax.interop.encoder import NETWORK, Encoder
 from dino_jax.ops import pooling
 from dino_jax.types import Params
 

@@ -10,9 +10,9 @@ from PIL import Image
 from dino_jax.data.order import Order
 from dino_jax.data.source import Source
 from dino_jax.data.supervised import Augmentation, Repeated, supervised_batches
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import Extractor, FeatureFunction
 from dino_jax.evals.linear.training import Batches, FeatureBatch
+from dino_jax.interop.encoder import Encoder
 
 
 def augmented_batches(

@@ -7,8 +7,8 @@ from jaxtyping import Array
 
 from dino_jax.config import UserError
 from dino_jax.config.architectures import ARCHITECTURES
-from dino_jax.evals.encoder import NETWORK, Encoder
 from dino_jax.evals.features import FeatureFunction
+from dino_jax.interop.encoder import NETWORK, Encoder
 from dino_jax.types import Params
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from dino_jax.config import UserError
 from dino_jax.data.source import Source
 from dino_jax.evals.classes import labels_of
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.linear.features import Inputs, linear_inputs, one_feature
+from dino_jax.interop.encoder import Encoder
 from dino_jax.ops import heads
 
 IMAGENET = 1000

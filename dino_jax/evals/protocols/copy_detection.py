@@ -13,7 +13,6 @@ from dino_jax.config.protocol_options import CopyDetectionOptions
 from dino_jax.data.instances import Stretched
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.features import FeatureFunction
 from dino_jax.evals.instances.copydays import (
     FULL,
@@ -26,6 +25,7 @@ from dino_jax.evals.instances.copydays import (
 )
 from dino_jax.evals.instances.sized import check_side, exact_features, square_features
 from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.interop.encoder import Encoder
 from dino_jax.ops import neighbours, pooling, ranking, whitening
 from dino_jax.types import Params
 

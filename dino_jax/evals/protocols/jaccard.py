@@ -19,12 +19,12 @@ from dino_jax.data.sources import open_source
 from dino_jax.data.voc import voc_root
 from dino_jax.evals.dense.stream import read_ahead
 from dino_jax.evals.dense.waiting import say_patches, with_bar
-from dino_jax.evals.encoder import NETWORK
 from dino_jax.evals.objects.encoding import Encoded, Reading, open_reading
 from dino_jax.evals.objects.labels import file_names, write_labels
 from dino_jax.evals.objects.regions import Frame, Regions, regions_of
 from dino_jax.evals.objects.truth import Truth, best_of_heads, by_class, open_objects, truth_of
 from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.interop.encoder import NETWORK
 from dino_jax.ops.discovery import localised
 
 LOST, ATTENTION = "corloc", "corloc_attention"

@@ -10,8 +10,8 @@ from dino_jax.config import UserError
 from dino_jax.config.protocol_options import KnnOptions
 from dino_jax.data.source import Source
 from dino_jax.evals.bank import Sets, open_sets
-from dino_jax.evals.encoder import Encoder
 from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.interop.encoder import Encoder
 from dino_jax.ops.neighbours import knn_votes
 from dino_jax.ops.precision import Form, as_units, percent_of_units
 from dino_jax.ops.scores import hits

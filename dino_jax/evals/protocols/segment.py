@@ -14,8 +14,8 @@ from dino_jax.evals.dense.probes import Probe, fit_linear, nearest_patches
 from dino_jax.evals.dense.stream import DenseExtractor, read_ahead
 from dino_jax.evals.dense.tokens import Pair, Tokens, fitted_pair, patch_features, training_tokens
 from dino_jax.evals.dense.waiting import say_patches, with_bar
-from dino_jax.evals.encoder import check_patches
 from dino_jax.evals.protocol import Report, Request, Sample
+from dino_jax.interop.encoder import check_patches
 from dino_jax.ops.segmentation import (
     class_overlaps,
     confusion,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dino_jax.config.protocol_options import JaccardOptions, SegmentOptions
-from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
+from dino_jax.interop.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.models.vit import Features
 from tests.evals import requests
 
@@ -42,7 +42,7 @@ def seeing_red() -> Encoder:
     return dataclasses.replace(
         open_encoder("pixels"),
         spec="red", name="red", kind=NETWORK, identity="red", heads=2, depth=1, width=1,
-        features=reddish, arch="vit_red",
+        features=reddish, arch="xcit_red",
     )  # fmt: skip
 
 

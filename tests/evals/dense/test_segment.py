@@ -7,8 +7,8 @@ import pytest
 
 from dino_jax.config import UserError
 from dino_jax.data.palette import read_indexed, write_indexed
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.protocols import segment
+from dino_jax.interop.encoder import open_encoder
 from tests.data.layouts import write_camvid, write_voc
 from tests.evals.dense.requests import request
 from tests.shared import unpacked

@@ -11,8 +11,8 @@ from dino_jax.data.camvid import open_camvid
 from dino_jax.data.voc import open_voc
 from dino_jax.evals.dense import stream
 from dino_jax.evals.dense.tokens import patch_features, training_tokens
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.train.sharding import make_mesh
 from tests.data.layouts import write_camvid, write_voc
 from tests.evals.dense.requests import diverged

@@ -1,7 +1,7 @@
 """What is said of images that are much larger than those a network was trained on."""
 
 from dino_jax.evals.dense.waiting import say_patches, with_bar
-from dino_jax.evals.encoder import open_encoder
+from dino_jax.interop.encoder import open_encoder
 from tests.evals.finetune import tiny
 
 

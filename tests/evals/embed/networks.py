@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dino_jax.config import HeadConfig, ModelConfig
-from dino_jax.evals.encoder import NETWORK, Encoder
+from dino_jax.interop.encoder import NETWORK, Encoder
 from dino_jax.models.build import build
 
 SIZE, PATCH, WIDTH, DEPTH = 16, 8, 16, 2

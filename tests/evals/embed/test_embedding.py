@@ -14,7 +14,7 @@ from dino_jax.data.evaluation import default_resize, eval_image
 from dino_jax.evals.embed import embedding as module
 from dino_jax.evals.embed.embedding import Embedding, check_out, embed
 from dino_jax.evals.embed.parts import Parts
-from dino_jax.evals.encoder import open_encoder
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.interrupt import Interrupted
 from dino_jax.train.sharding import make_mesh
 from tests.evals.embed.networks import SHALLOW, SIZE, encoder

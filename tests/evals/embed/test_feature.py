@@ -6,7 +6,7 @@ import pytest
 
 from dino_jax.config import ModelConfig, UserError
 from dino_jax.evals.embed.feature import Feature, feature_function, feature_shape, parse_feature
-from dino_jax.evals.encoder import open_encoder
+from dino_jax.interop.encoder import open_encoder
 from tests.evals.embed.networks import DEPTH, PATCH, SIZE, WIDTH, encoder
 
 PATCHES = (SIZE // PATCH) ** 2

@@ -16,7 +16,6 @@ from dino_jax.config import UserError
 from dino_jax.data.evaluation import eval_image
 from dino_jax.data.sources import open_source
 from dino_jax.evals.classes import open_labelled
-from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.finetune import run as runs
 from dino_jax.evals.finetune.metrics import Metrics
 from dino_jax.evals.finetune.records import Curve, read_curve
@@ -24,6 +23,7 @@ from dino_jax.evals.finetune.score import Scorer
 from dino_jax.evals.finetune.step import Training
 from dino_jax.evals.protocol import Report
 from dino_jax.evals.protocols import finetune
+from dino_jax.interop.encoder import Encoder, open_encoder
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import Interrupted
 from dino_jax.models.classifier import build_classifier

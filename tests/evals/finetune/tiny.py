@@ -8,9 +8,9 @@ from PIL import Image
 
 from dino_jax.config import ModelConfig
 from dino_jax.config.protocol_options import FinetuneOptions
-from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.protocol import Request
 from dino_jax.evals.store import FeatureStore
+from dino_jax.interop.encoder import Encoder, open_encoder
 from dino_jax.interop.formats import safetensors
 from dino_jax.train.sharding import make_mesh
 from tests.interop import networks

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.instances.copydays import copydays
 from dino_jax.evals.protocols import copy_detection
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.ops.neighbours import unit
 from tests.evals.instances import trees
 from tests.shared import unpacked

@@ -10,9 +10,9 @@ from PIL import Image
 
 from dino_jax.config import UserError
 from dino_jax.data.instances import Shrunk
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.instances.ground_truth import GroundTruth, Query
 from dino_jax.evals.protocols import retrieval
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.ops import pooling, ranking
 from tests.evals.instances import trees
 from tests.shared import unpacked

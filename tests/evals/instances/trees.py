@@ -10,8 +10,8 @@ from PIL import Image
 
 from dino_jax.config import HeadConfig, ModelConfig
 from dino_jax.config.protocol_options import CopyDetectionOptions, RetrievalOptions
-from dino_jax.evals.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.evals.protocol import Request
+from dino_jax.interop.encoder import NETWORK, Encoder, open_encoder
 from dino_jax.models.build import build
 from tests.evals import requests
 

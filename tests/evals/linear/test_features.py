@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.linear.features import linear_inputs, one_feature
+from dino_jax.interop.encoder import open_encoder
 from dino_jax.models.vit import Features
 from tests.evals.embed.networks import DEPTH, WIDTH, encoder
 

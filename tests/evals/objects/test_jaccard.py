@@ -9,9 +9,9 @@ from PIL import Image
 from dino_jax.config import UserError
 from dino_jax.data.palette import read_indexed, write_indexed
 from dino_jax.data.voc import voc_root
-from dino_jax.evals.encoder import open_encoder
 from dino_jax.evals.objects.truth import Truth, best_of_heads
 from dino_jax.evals.protocols import jaccard
+from dino_jax.interop.encoder import open_encoder
 from tests.data.layouts import write_voc
 from tests.evals.dense.requests import boxes_of, diverged, request, seeing_red
 from tests.evals.embed.networks import SHALLOW, encoder

@@ -6,7 +6,7 @@ import pytest
 
 from dino_jax.config import UserError
 from dino_jax.evals.descriptors import colour_histogram
-from dino_jax.evals.trivial import PATCH, TRIVIAL, colour, pixels
+from dino_jax.models.trivial import PATCH, TRIVIAL, colour, pixels
 
 
 def images(count: int = 3, height: int = 24, width: int = 40) -> np.ndarray:

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from dino_jax.config import Config, ModelConfig, UserError, to_dict
 from dino_jax.config.architectures import ARCHITECTURES
 from dino_jax.data.evaluation import default_resize
-from dino_jax.evals.trivial import PATCH, TRIVIAL
 from dino_jax.interop.infer import configs_of, filled, model_of
 from dino_jax.interop.network import Network
 from dino_jax.interop.spec import config_of, open_weights
 from dino_jax.interop.strict import image_size, narrow
 from dino_jax.models.build import Model, build
+from dino_jax.models.trivial import PATCH, TRIVIAL
 from dino_jax.models.vit import Features
 from dino_jax.ops.photometric import normalise
 from dino_jax.types import Params
@@ -32,7 +32,7 @@ _UNTRAINED = "vit_small_16"
 class Encoder:
     """One network as the protocols see it.
 
-    `kind` is `network`, or the spec of a trivial description (`evals/trivial.py`), which has no
+    `kind` is `network`, or the spec of a trivial description (`models/trivial.py`), which has no
     blocks and no attention. `features(params, normalised images (B, H, W, C), *, blocks=0,
     attention=False, attention_block=-1)` gives `Features`; `params` holds the batch statistics
     too. Images are read at `size` after a resize of the short side to `resize` (None: 256/224 of

@@ -11,8 +11,8 @@ from PIL import Image
 from dino_jax.config import UserError
 from dino_jax.data.source import Source
 from dino_jax.data.sources import open_source
-from dino_jax.evals.encoder import Encoder, open_encoder
 from dino_jax.evals.store import FeatureStore, open_store
+from dino_jax.interop.encoder import Encoder, open_encoder
 
 TINY = "random:vit_tiny_16"
 
