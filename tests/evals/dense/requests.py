@@ -21,7 +21,7 @@ def request(protocol, data, encoder=None, *, out=None, cache=None, devices=1, ba
     )  # fmt: skip
 
 
-def reddish(params, images, *, blocks=0, attention=False, attention_block=-1):
+def reddish(params, images, *, attention=False, **unused):
     """A network without weights that attends to what is red; patches are mean colours less grey."""
     batch, height, width, channels = images.shape
     rows, columns = height // PATCH, width // PATCH
