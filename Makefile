@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 PACKAGING := setup.cfg pyproject.toml requirements.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-interop test-slow check format lint types imports clean
+.PHONY: help install quickstart test test-browser docs test-interop test-slow check format lint types imports clean
 
 help:
 	@echo "make quickstart    train on photographs that come with the installed packages (minutes, CPU)"
 	@echo "make test          the tests"
+	@echo "make test-browser  the tests of the pages, in Chromium (which has to be installed)"
+	@echo "make docs          the documents as a site, in build/site"
 	@echo "make test-interop  the tests against PyTorch and its kin (installs gigabytes)"
 	@echo "make test-slow     the tests that take long; they write their result files"
 	@echo "make check         format, lint, types, import contract, tests"
@@ -24,7 +26,13 @@ quickstart: $(VENV)/.installed
 	$(BIN)/python -m dino_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu and not interop"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu and not interop and not browser"
+
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -n $(JOBS) -m "browser and not slow"
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 test-interop: $(VENV)/.installed-interop
 	$(BIN)/python -m pytest -n $(JOBS) -m "interop and not slow"
@@ -70,6 +78,14 @@ $(VENV)/.installed-test: $(VENV)/.created $(PACKAGING)
 $(VENV)/.installed-interop: $(VENV)/.created $(PACKAGING)
 	$(BIN)/python -m pip install --quiet --editable '.[test,torch]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-browser: $(VENV)/.created $(PACKAGING)
+	$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-docs: $(VENV)/.created $(PACKAGING)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.created $(PACKAGING)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "dino_jax").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-COMMANDS = ("main", "evaluate", "embed", "attend", "convert", "plan")
+COMMANDS = ("main", "evaluate", "embed", "attend", "compare", "convert", "plan")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
