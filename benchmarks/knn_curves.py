@@ -12,7 +12,7 @@ import argparse
 import itertools
 import pathlib
 
-from dino_jax.train.records import read_metrics, read_summary
+from dino_jax.interop.runs import read_metrics, read_summary
 from dino_jax.viz.curves import Course, write_courses
 
 SCORE = "knn_top1"

@@ -1,7 +1,6 @@
 """What a run writes about itself: `metrics.jsonl`, `tensorboard/`, `summary.json`."""
 
 import json
-import logging
 import math
 import pathlib
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
-log = logging.getLogger(__name__)
+from dino_jax.interop.runs import read_metrics
 
 
 class Records:
@@ -50,55 +49,12 @@ def write_summary(workdir: pathlib.Path, figures: Mapping[str, Any]) -> None:
     rewritten.replace(path)
 
 
-def read_summary(workdir: pathlib.Path) -> dict[str, Any]:
-    """The figures in `summary.json`, none where it is missing, not whole or not ours."""
-    try:
-        content = (workdir / "summary.json").read_bytes()
-    except OSError:
-        return {}
-    return _object(content) or {}
-
-
-def last_line(workdir: pathlib.Path) -> dict[str, Any]:
-    """The newest line of `metrics.jsonl`, empty where there is none."""
-    lines = read_metrics(workdir / "metrics.jsonl")
-    return lines[-1] if lines else {}
-
-
 def write_comparison(
     workdir: pathlib.Path, summary: Mapping[str, Any], table: str, figures: Mapping[str, float]
 ) -> None:
     """Write the table that ends a run to `table.md`, and its figures beside the summary's."""
     (workdir / "table.md").write_text(table + "\n")
     write_summary(workdir, {**summary, **figures})
-
-
-def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl` up to the first that is not an object with an int `step`.
-
-    A warning says which line that is, except for a last one cut off by a crash.
-    """
-    if not path.exists():
-        return []
-    *texts, rest = path.read_bytes().split(b"\n")
-    lines = []
-    for number, text in enumerate([*texts, rest] if rest else texts, start=1):
-        entry = _object(text)
-        if entry is None or type(entry.get("step")) is not int:
-            if number <= len(texts):  # a line that was ended is not one cut off
-                log.warning("line %d of %s is damaged: read up to there", number, path)
-            break
-        lines.append(entry)
-    return lines
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    """The JSON object that `text` is; `None` where it is anything else."""
-    try:
-        content = json.loads(text.decode())
-    except (ValueError, RecursionError):  # neither UTF-8 nor JSON, a number too long; too deep
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def plain(value: Any) -> Any:

@@ -29,13 +29,14 @@ from dino_jax.data.source import Source
 from dino_jax.data.survey import median_short_side
 from dino_jax.files import claimed
 from dino_jax.interop.checkpoint import Checkpoints, newest_step
+from dino_jax.interop.runs import last_line, read_summary
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import interruptible
 from dino_jax.models.build import Model
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
-from dino_jax.train.records import Records, last_line, read_summary, write_summary
+from dino_jax.train.records import Records, write_summary
 from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState

@@ -17,7 +17,8 @@ import pytest
 
 from dino_jax import flags, main
 from dino_jax.config import Config
-from dino_jax.train.records import Records, read_metrics
+from dino_jax.interop.runs import read_metrics
+from dino_jax.train.records import Records
 from tests.data.images import encoded, write_folder
 
 ROOT = pathlib.Path(__file__).parents[2]

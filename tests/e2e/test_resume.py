@@ -10,7 +10,7 @@ import pytest
 
 from dino_jax.config import UserError, load_record
 from dino_jax.interop.checkpoint import load_network, read_tree
-from dino_jax.train.records import read_metrics
+from dino_jax.interop.runs import read_metrics
 from dino_jax.train.run import initial_state, prepare
 from tests.e2e.command import (
     Ended,

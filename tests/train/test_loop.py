@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from dino_jax.interop.checkpoint import Checkpoints
+from dino_jax.interop.runs import read_metrics
 from dino_jax.train import loop as loop_module
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Loop, Plan
-from dino_jax.train.records import Records, read_metrics
+from dino_jax.train.records import Records
 from dino_jax.train.sharding import make_mesh
 from dino_jax.train.state import TrainState
 from tests.data.fakes import FakeSource

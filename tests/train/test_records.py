@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from dino_jax.train.records import Records, plain, read_metrics, read_summary, write_summary
+from dino_jax.interop.runs import read_metrics, read_summary
+from dino_jax.train.records import Records, plain, write_summary
 
 
 def write(folder: pathlib.Path, steps: range, *, resumed_at: int = 0, mark: str = "a") -> None:
