@@ -95,12 +95,15 @@ def cut(
 
 
 def resize_image(
-    image: UInt8[np.ndarray, "h w c"], height: int, width: int
+    image: UInt8[np.ndarray, "h w c"],
+    height: int,
+    width: int,
+    resampling: Image.Resampling = _BICUBIC,
 ) -> UInt8[np.ndarray, "height width c"]:
-    """Resize a whole image by Pillow's bicubic filter with antialiasing."""
+    """Resize a whole image by Pillow's bicubic filter, or another, with antialiasing."""
     resized = np.empty((height, width, image.shape[2]), np.uint8)
     for channels, plane in _planes(image):
-        resized[:, :, channels] = np.asarray(plane.resize((width, height), _BICUBIC))
+        resized[:, :, channels] = np.asarray(plane.resize((width, height), resampling))
     return resized
 
 

@@ -1,0 +1,100 @@
+"""What the command `attend` is asked for: its options, their defaults, and what they may be."""
+
+import dataclasses
+import pathlib
+
+from dino_jax.config.tree import UserError
+
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv".split())
+MASS = 0.6
+"""Share of the attention that figures outline: figure 4 of the paper."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Looking:
+    """The flags of `attend`, checked."""
+
+    weights: tuple[str, ...]
+    """Of the first row, then those it is compared with."""
+    image: str
+    out: pathlib.Path
+    size: int = 480
+    square: bool = False
+    block: int | None = None
+    """None: the last, of a figure; all, of a page."""
+    head: int | None = None
+    """None: the mean of all."""
+    points: tuple[tuple[float, float], ...] = ()
+    mass: float | None = None
+    """None: as usual there, 0.6 of a figure and none of a film; 0: none."""
+    upsampling: str = "nearest"
+    heads: bool = False
+    stats: bool = False
+    html: bool = False
+    video: bool = False
+    fps: float | None = None
+    frames: bool = False
+    blend: float = 0.9
+    offline: bool = False
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Raise UserError for what is out of range."""
+        if self.mass is not None and not 0 <= self.mass <= 1:
+            raise UserError(f"--mass={self.mass:g}: expected a share of the attention in (0, 1]")
+        if not 0 <= self.blend <= 1:
+            raise UserError(f"--blend={self.blend:g}: expected an opacity between 0 and 1")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise UserError(f"--fps={self.fps:g}: expected frames a second, above 0")
+        if self.filmed and len(self.weights) > 1:
+            raise UserError("--compare is of photographs: a video takes one --weights")
+
+    @property
+    def filmed(self) -> bool:
+        """Whether the images are the frames of a video."""
+        return self.video or pathlib.Path(self.image).suffix.lower() in VIDEO_SUFFIXES
+
+    @property
+    def outlined(self) -> float | None:
+        """The share of the attention that a figure outlines, if any."""
+        return (MASS if self.mass is None else self.mass) or None
+
+
+def point_of(text: str) -> tuple[float, float]:
+    """`0.5,0.25` as x and y; raises UserError unless both are shares of width and height."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = -1.0
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise UserError(
+            f"--point={text}: expected x,y as shares of width and height from the top left, each "
+            "between 0 and 1: --point=0.5,0.5 is the middle"
+        )
+    return x, y
+
+
+USAGE = """\
+usage: python -m dino_jax.attend --weights=SPEC --image=FILE|FOLDER|VIDEO --out=DIR [OPTION ...]
+  --weights=dino_vits16 --image=cat.jpg --out=pictures --compare=random:dino_vits16
+--weights=SPEC       a run, RUN:student, a file, a published name, random:SPEC (docs/weights.md)
+--image=             an image, a folder of them, or a video
+--out=DIR            NAME.png, a page of figures, and NAME.npz, its numbers, for every image
+--compare=SPEC       another row for other weights; may be repeated
+--size=480           pixels of the short side; the aspect is kept
+--square             stretch to a square, as the original does
+--block=-1           which block, from 0, or from the end if negative
+--head=              one head, from 0, in place of the mean: of points and of videos
+--point=x,y          maps from the patch there too, in shares of width and height from the top
+                     left (0.5,0.5: the middle); may be repeated
+--mass=0.6           outline the patches that hold this share of the attention; 0: none
+--upsampling=nearest or smooth: how maps are enlarged
+--blend=0.9          opacity of full colour
+--heads              every head's map as a file too, and its mask, as the original writes them
+--stats              distance, entropy and similarity of every head of every block: stats.json, .png
+--html               one page to explore every patch, block and head: DIR/attention.html
+--video              the images of a folder are the frames of a video
+--fps=, --frames     of a video: frames a second (as the video's), and every frame as a file
+--precision=float32  or bfloat16, of the products inside the network
+--offline            download nothing: say what to put where
+"""

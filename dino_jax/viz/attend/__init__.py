@@ -1,0 +1,1 @@
+"""What a network attends to: maps of its heads, their figures and their measures."""

@@ -1,0 +1,115 @@
+"""Photographs at the size that a network looks at them, of any shape and kind of file.
+
+As the original does it (`visualize_attention.py`): resized by a bilinear filter, then cut at the
+right and at the bottom to whole patches. Here the aspect is kept unless it is asked to be square.
+"""
+
+import logging
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from dino_jax.config import UserError
+from dino_jax.data.crops import resize_image
+from dino_jax.data.decode import UnreadableImageError, decode
+from dino_jax.data.sources import FORMS, open_source
+from dino_jax.interop.encoder import Encoder
+from dino_jax.viz.attend.room import check_room
+
+log = logging.getLogger(__name__)
+
+SIZE = 480
+"""Pixels of the short side: the original's."""
+
+
+class Picture(NamedTuple):
+    """One photograph: as it is shown, and what the network reads, of the same pixels."""
+
+    name: str
+    image: UInt8[np.ndarray, "height width 3"]
+    pixels: UInt8[np.ndarray, "height width channels"]
+    """Both sides are multiples of the patch."""
+
+
+def open_pictures(
+    path: str | pathlib.Path, encoder: Encoder, *, size: int = SIZE, square: bool = False
+) -> Iterator[Picture]:
+    """Read an image file, or every image of a folder (or another source) in its order.
+
+    Of several images those that cannot be read, or be shown at this size, are named in the log and
+    left out.
+
+    Raises:
+        UserError: there is nothing to read, or nothing that can be read.
+    """
+    text = str(path)
+    file = pathlib.Path(text).expanduser()
+    if file.is_file() and file.suffix.lower() != ".tar":
+        try:
+            image = decode(file.read_bytes(), encoder.channels)
+        except (UnreadableImageError, OSError) as error:
+            raise UserError(f"{text} cannot be read as an image ({error})") from error
+        yield pictured(image, encoder, size=size, square=square, name=file.name)
+        return
+    if not file.exists() and ":" not in text:
+        raise UserError(f"there is no file or folder {text}: name an image, a folder, or {FORMS}")
+    source = open_source(text, channels=encoder.channels)
+    shown = 0
+    for index in range(len(source)):
+        try:
+            image = source.load(index)
+            picture = pictured(image, encoder, size=size, square=square, name=source.name(index))
+        except UnreadableImageError as error:
+            source.name_unreadable(index, error)
+        except UserError as error:
+            log.warning("left out %s", error)
+        else:
+            shown += 1
+            yield picture
+    if not shown:
+        raise UserError(f"none of the {len(source)} images of {text} can be shown")
+
+
+def pictured(
+    image: UInt8[np.ndarray, "h w c"],
+    encoder: Encoder,
+    *,
+    size: int = SIZE,
+    square: bool = False,
+    name: str = "",
+) -> Picture:
+    """Resize an upright image: short side to `size` pixels, or with `square` both, and cut it.
+
+    The long side is rounded down (torchvision's `Resize`), then both to multiples of the patch.
+
+    Raises:
+        UserError: the size is less than a patch, or more than there is memory for.
+    """
+    height, width = shape_at(image.shape[0], image.shape[1], size=size, square=square)
+    patch = encoder.patch_size
+    if size < patch:
+        raise UserError(f"--size={size}: less than a patch of {encoder.name}, {patch} pixels")
+    rows, columns = height // patch, width // patch
+    check_room(encoder, rows, columns, name=name or "an image", shape=image.shape[:2])
+    resized = resize_image(image, height, width, Image.Resampling.BILINEAR)
+    pixels = np.ascontiguousarray(resized[: rows * patch, : columns * patch])
+    return Picture(name, shown(pixels), pixels)
+
+
+def shape_at(height: int, width: int, *, size: int, square: bool = False) -> tuple[int, int]:
+    """Height and width of an image once its short side, or with `square` both, has `size`."""
+    if square:
+        return size, size
+    short = min(height, width)
+    return int(size * height / short), int(size * width / short)
+
+
+def shown(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Three channels to look at: the first three, or a grey of the first."""
+    if pixels.shape[2] >= 3:
+        return pixels[..., :3]
+    return np.repeat(pixels[..., :1], 3, axis=2)
