@@ -73,7 +73,7 @@ def on_files(files: Any, *, config: Any) -> Any:
     """Add what pages link to, and what those link to in turn."""
     from mkdocs.structure.files import File
 
-    files.append(File.generated(config, "CONTRIBUTING.md", abs_src_path=str(ROOT / "CONTRIBUTING.md")))
+    files.append(added(config, File, "CONTRIBUTING.md"))
     waiting = [file for file in files if file.is_documentation_page()]
     while waiting:
         page = waiting.pop()
