@@ -1,0 +1,1 @@
+"""Pages of one file: text, tables, pictures and curves that need no server and no network."""
