@@ -1,0 +1,1 @@
+"""Clips of what a network attends to, frame by frame."""
