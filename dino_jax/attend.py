@@ -4,11 +4,12 @@ import logging
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from dino_jax.config import UserError
-from dino_jax.config.looking import USAGE, Looking, point_of
+from dino_jax.config.looking import INTEGERS, REALS, SWITCHES, USAGE, WORDS, Looking, point_of
 from dino_jax.files import made
 from dino_jax.flags import parse_alone
 
@@ -22,59 +23,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("dino_jax").setLevel(logging.INFO)
     try:
         flag = parse_alone(sys.argv if argv is None else argv, _define, USAGE, required=REQUIRED)
-        written = _attend(_looking(flag))
+        files, said = _attend(_looking(flag))
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return MISTAKE
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; run the same command again\n")
         return INTERRUPTED
-    sys.stdout.write("".join(f"wrote {path}\n" for path in written))
+    sys.stdout.write(said + "".join(f"wrote {path}\n" for path in files))
     return DONE
 
 
-def _attend(asked: Looking) -> list[pathlib.Path]:
+def _attend(asked: Looking) -> tuple[list[pathlib.Path], str]:
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.interop.encoder import open_encoder
     from dino_jax.viz.attend.write import write_pictures
 
     out = made(asked.out)
-    options = {"offline": asked.offline, "precision": asked.precision}
-    encoders = [open_encoder(spec, **options) for spec in asked.weights]
+    reading: Any = {"offline": asked.offline, "precision": asked.precision}
+    encoders = [open_encoder(spec, **reading) for spec in asked.weights]
     if asked.filmed:
         from dino_jax.viz.clips.write import write_clip
 
-        return write_clip(
+        written = write_clip(
             pathlib.Path(asked.image), out, encoders[0], size=asked.size, head=asked.head,
             block=-1 if asked.block is None else asked.block, mass=asked.mass or None,
             fps=asked.fps, frames=asked.frames, blend=asked.blend,
         )  # fmt: skip
+        return written, ""
     return write_pictures(asked, encoders, out)
 
 
 def _looking(flag: flags.FlagValues) -> Looking:
-    given = {name: flag[name].value for name in flag if name in Looking.__dataclass_fields__}
-    given["weights"] = (flag.weights, *flag.compare)
-    given["points"] = tuple(point_of(text) for text in flag.point)
-    given["out"] = pathlib.Path(flag.out).expanduser()
-    return Looking(**given)
+    named = (*INTEGERS, *REALS, *WORDS, *SWITCHES)
+    given: dict[str, Any] = {name: flag[name].value for name in named}
+    weights, points = (flag.weights, *flag.compare), tuple(map(point_of, flag.point))
+    return Looking(weights, flag.image, pathlib.Path(flag.out).expanduser(), points=points, **given)
 
 
 def _define(values: flags.FlagValues) -> None:
-    at = {"flag_values": values}
     for name in REQUIRED:
-        flags.DEFINE_string(name, None, "See --help.", **at)
+        flags.DEFINE_string(name, None, "See --help.", flag_values=values)
     for name in ("compare", "point"):
-        flags.DEFINE_multi_string(name, [], "See --help.", **at)
-    for name, number in (("size", 480), ("block", None), ("head", None)):
-        lowest = None if name == "block" else int(name == "size")
-        flags.DEFINE_integer(name, number, "See --help.", lower_bound=lowest, **at)
-    for name, share in (("mass", None), ("fps", None), ("blend", Looking.blend)):
-        flags.DEFINE_float(name, share, "See --help.", **at)
-    flags.DEFINE_enum("upsampling", "nearest", ["nearest", "smooth"], "See --help.", **at)
-    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "See --help.", **at)
-    for name in ("square", "heads", "stats", "html", "video", "frames", "offline"):
-        flags.DEFINE_bool(name, False, "See --help.", **at)
+        flags.DEFINE_multi_string(name, [], "See --help.", flag_values=values)
+    for name, default in INTEGERS.items():
+        flags.DEFINE_integer(name, default, "See --help.", flag_values=values)
+    for name in REALS:
+        flags.DEFINE_float(name, getattr(Looking, name), "See --help.", flag_values=values)
+    for name, words in WORDS.items():
+        flags.DEFINE_enum(name, words[0], words, "See --help.", flag_values=values)
+    for name in SWITCHES:
+        flags.DEFINE_bool(name, False, "See --help.", flag_values=values)
 
 
 if __name__ == "__main__":

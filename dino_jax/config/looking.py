@@ -2,12 +2,19 @@
 
 import dataclasses
 import pathlib
+from typing import Literal
 
 from dino_jax.config.tree import UserError
 
 VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv".split())
 MASS = 0.6
 """Share of the attention that figures outline: figure 4 of the paper."""
+
+INTEGERS = {"size": 480, "block": None, "head": None}
+REALS = ("mass", "fps", "blend")
+WORDS = {"upsampling": ("nearest", "smooth"), "precision": ("float32", "bfloat16")}
+SWITCHES = ("square", "heads", "stats", "html", "video", "frames", "offline")
+"""The flags by what they take; the first word is the default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Looking:
     points: tuple[tuple[float, float], ...] = ()
     mass: float | None = None
     """None: as usual there, 0.6 of a figure and none of a film; 0: none."""
-    upsampling: str = "nearest"
+    upsampling: Literal["nearest", "smooth"] = "nearest"
     heads: bool = False
     stats: bool = False
     html: bool = False
@@ -40,6 +47,8 @@ class Looking:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is out of range."""
+        if self.size < 1:
+            raise UserError(f"--size={self.size}: expected pixels of the short side, above 0")
         if self.mass is not None and not 0 <= self.mass <= 1:
             raise UserError(f"--mass={self.mass:g}: expected a share of the attention in (0, 1]")
         if not 0 <= self.blend <= 1:

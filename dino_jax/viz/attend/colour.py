@@ -95,9 +95,17 @@ def overlay(
 
     `blend` is how opaque full colour is, in [0, 1].
     """
-    strong = enlarged(strength(attention, scale), *image.shape[:2], upsampling)
+    height, width = image.shape[:2]
+    strong = enlarged(strength(attention, scale), height, width, upsampling)
+    return overlaid(backdrop(image), strong, blend)
+
+
+def overlaid(
+    beneath: Float[np.ndarray, "h w 1"], strong: Float[np.ndarray, "h w"], blend: float = 0.9
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Lay colours of a strength over a `backdrop`."""
     opacity = (blend * strong**0.75)[..., None]
-    mixed = (1 - opacity) * backdrop(image) + opacity * coloured(strong)
+    mixed = (1 - opacity) * beneath + opacity * coloured(strong)
     return np.round(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
 
 
@@ -119,10 +127,10 @@ def colour_table() -> UInt8[np.ndarray, "256 3"]:
 
 
 def plain(values: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A map without a photograph from its least to its most, as the original writes it."""
-    low, high = float(values.min()), float(values.max())
-    spread = (np.asarray(values, np.float64) - low) / ((high - low) or 1.0)
-    return _table(PLAIN, 0.0)[np.minimum((256 * spread).astype(np.intp), 255)]
+    """A map without a photograph, from its least to its most, as the original writes it."""
+    from matplotlib.cm import ScalarMappable
+
+    return np.asarray(ScalarMappable(cmap=PLAIN).to_rgba(values, bytes=True))[..., :3]
 
 
 def _table(name: str, first: float) -> UInt8[np.ndarray, "256 3"]:
@@ -170,17 +178,14 @@ def outlined(
 
 
 def colour_bar(figure: Any, axis: Any, scale: Scale) -> None:
-    """Draw the overlay's scale into an axis, its unit under it: times a patch's even share."""
+    """Draw the overlay's scale into an axis, with its unit: times a patch's even share."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
-    over_black = np.arange(256)[:, None] / 255
-    colours = over_black**0.75 * colour_table() / 255
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(1, scale.full), ListedColormap(colours)),
-        cax=axis,
-        orientation="horizontal",
-    )
-    bar.set_label("attention, times a patch's even share", fontsize=7)
-    bar.ax.tick_params(labelsize=7, length=2)
+    strong = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    colours = overlaid(np.zeros((1, 256, 1), np.float32), strong)[0] / 255
+    shown = ScalarMappable(Normalize(1, scale.full), ListedColormap(colours))
+    bar = figure.colorbar(shown, cax=axis, orientation="horizontal", extend="max")
+    bar.set_label("attention to a patch, times its even share", fontsize=7, labelpad=2)
+    bar.ax.tick_params(labelsize=7, length=2, pad=2)
     bar.outline.set_visible(False)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, UInt8
 from dino_jax.config import UserError
 from dino_jax.interop.encoder import Encoder
 from dino_jax.models.vit import Features
+from dino_jax.models.xcit import CLASS_BLOCKS
 from dino_jax.ops.photometric import normalise
 from dino_jax.types import Params
 
@@ -95,8 +96,7 @@ def check_attention(encoder: Encoder, *, block: int = -1, points: bool = False) 
             f"{encoder.name} ({encoder.arch}) has no attention: give a ViT (dino_vits16, a run) or "
             "an XCiT"
         )
-    crossed = is_crossed(encoder)
-    depth = 2 if crossed else encoder.depth
+    crossed, depth = is_crossed(encoder), block_count(encoder)
     if not -depth <= block < depth:
         which = " with a class token" if crossed else ""
         raise UserError(f"--block={block}: {encoder.name} has {depth} blocks{which}, from 0")
@@ -111,6 +111,11 @@ def check_attention(encoder: Encoder, *, block: int = -1, points: bool = False) 
 def is_crossed(encoder: Encoder) -> bool:
     """Whether it is an XCiT, in which only the class token attends to patches."""
     return encoder.arch.startswith("xcit")
+
+
+def block_count(encoder: Encoder) -> int:
+    """How many blocks have maps: all of a ViT, the two class blocks of an XCiT."""
+    return CLASS_BLOCKS if is_crossed(encoder) else encoder.depth
 
 
 def projections(

@@ -6,7 +6,7 @@ right and at the bottom to whole patches. Here the aspect is kept unless it is a
 
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
 from dino_jax.data.decode import UnreadableImageError, decode
 from dino_jax.data.sources import FORMS, open_source
+from dino_jax.data.tar import is_archive_path
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.room import check_room
 
@@ -46,32 +47,70 @@ def open_pictures(
     Raises:
         UserError: there is nothing to read, or nothing that can be read.
     """
-    text = str(path)
-    file = pathlib.Path(text).expanduser()
-    if file.is_file() and file.suffix.lower() != ".tar":
-        try:
-            image = decode(file.read_bytes(), encoder.channels)
-        except (UnreadableImageError, OSError) as error:
-            raise UserError(f"{text} cannot be read as an image ({error})") from error
-        yield pictured(image, encoder, size=size, square=square, name=file.name)
+    for (picture,) in open_rows(path, [encoder], size=size, square=square):
+        yield picture
+
+
+def open_rows(
+    path: str | pathlib.Path,
+    encoders: Sequence[Encoder],
+    *,
+    size: int = SIZE,
+    square: bool = False,
+) -> Iterator[tuple[Picture, ...]]:
+    """The same, every photograph as each of several networks reads it.
+
+    Raises:
+        UserError: as `open_pictures`; or the networks read other numbers of channels.
+    """
+    channels = _channels(encoders)
+
+    def row(image: UInt8[np.ndarray, "h w c"], name: str) -> tuple[Picture, ...]:
+        return tuple(
+            pictured(image, encoder, size=size, square=square, name=name) for encoder in encoders
+        )
+
+    file = pathlib.Path(path).expanduser()
+    if file.is_file() and not is_archive_path(str(path)):
+        yield row(_decoded(file, channels), file.name)
         return
-    if not file.exists() and ":" not in text:
-        raise UserError(f"there is no file or folder {text}: name an image, a folder, or {FORMS}")
-    source = open_source(text, channels=encoder.channels)
+    if not file.exists() and ":" not in str(path):
+        raise UserError(f"there is no file or folder {path}: name an image, a folder, or {FORMS}")
+    source = open_source(str(path), channels=channels)
     shown = 0
     for index in range(len(source)):
         try:
-            image = source.load(index)
-            picture = pictured(image, encoder, size=size, square=square, name=source.name(index))
+            pictures = row(source.load(index), source.name(index))
         except UnreadableImageError as error:
             source.name_unreadable(index, error)
         except UserError as error:
-            log.warning("left out %s", error)
+            log.warning("left out: %s", error)
         else:
             shown += 1
-            yield picture
+            yield pictures
     if not shown:
-        raise UserError(f"none of the {len(source)} images of {text} can be shown")
+        raise UserError(f"none of the {len(source)} images of {path} can be shown")
+
+
+def _channels(encoders: Sequence[Encoder]) -> int:
+    first = encoders[0]
+    for encoder in encoders:
+        if encoder.channels != first.channels:
+            raise UserError(
+                f"{encoder.name} reads images of {encoder.channels} channels and {first.name} of "
+                f"{first.channels}: they cannot be shown side by side"
+            )
+    return first.channels
+
+
+def _decoded(file: pathlib.Path, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    try:
+        return decode(file.read_bytes(), channels)
+    except (UnreadableImageError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"{file} cannot be read as an image ({reason}): give a JPEG, PNG, TIFF or WebP file"
+        ) from error
 
 
 def pictured(

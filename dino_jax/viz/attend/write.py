@@ -1,34 +1,81 @@
 """All that the command `attend` writes of photographs."""
 
-import logging
 import pathlib
 from collections.abc import Sequence
 
+from dino_jax.config import UserError
 from dino_jax.config.looking import Looking
 from dino_jax.interop.encoder import Encoder
-from dino_jax.viz.attend.maps import check_attention
-from dino_jax.viz.attend.picture import open_pictures
+from dino_jax.viz.attend.figure import Seen, Style, write_figure
+from dino_jax.viz.attend.files import Names, Written, write_arrays, write_heads
+from dino_jax.viz.attend.maps import attention_maps, check_attention
+from dino_jax.viz.attend.picture import Picture, open_rows
+from dino_jax.viz.attend.stats import write_stats
 
-log = logging.getLogger(__name__)
 
-
-def write_pictures(
-    asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path
-) -> list[pathlib.Path]:
-    """Write figures, files of heads, measures or the page, as asked; returns the files.
+def write_pictures(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path) -> Written:
+    """Write figures, files of heads, measures or the page, as asked.
 
     Raises:
         UserError: what is asked for cannot be had of these weights or these images.
     """
-    block = -1 if asked.block is None else asked.block
-    for encoder in encoders:
-        check_attention(encoder, block=block, points=bool(asked.points))
+    check(asked, encoders, out)
+    rows = open_rows(asked.image, encoders, size=asked.size, square=asked.square)
     if asked.html:
         from dino_jax.viz.explorer.write import write_explorer
 
-        pictures = list(
-            open_pictures(asked.image, encoders[0], size=asked.size, square=asked.square)
-        )
         blocks = None if asked.block is None else (asked.block,)
-        return [write_explorer(out / "attention.html", pictures, encoders, blocks=blocks)]
-    return []
+        page, shown = out / "attention.html", [row[0] for row in rows]
+        return Written([write_explorer(page, shown, encoders, blocks=blocks)])
+    if asked.stats:
+        return write_stats(out, rows, encoders)
+    files: list[pathlib.Path] = []
+    names = Names()
+    for pictures in rows:
+        stem = out / names.of(pictures[0].name)
+        files += _write_one(asked, encoders, pictures, stem)
+    return Written(files)
+
+
+def check(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path) -> None:
+    """Refuse, before anything is read, what these weights cannot show.
+
+    Raises:
+        UserError: no such block, head or point; or files would be written among the images.
+    """
+    needs_all = bool(asked.points) or asked.stats or asked.html
+    for encoder in encoders:
+        check_attention(encoder, block=_block(asked), points=needs_all)
+        if asked.head is not None and not 0 <= asked.head < encoder.heads:
+            raise UserError(
+                f"--head={asked.head}: {encoder.name} has {encoder.heads} heads, from 0"
+            )
+    folder = pathlib.Path(asked.image).expanduser()
+    if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--out={out} lies among the images of {folder}: name a folder outside it")
+
+
+def _write_one(
+    asked: Looking, encoders: Sequence[Encoder], pictures: Sequence[Picture], stem: pathlib.Path
+) -> list[pathlib.Path]:
+    seen = [_seen(asked, *each) for each in zip(encoders, pictures, strict=True)]
+    style = Style(asked.outlined, asked.upsampling, asked.blend, asked.head)
+    figure, arrays = (stem.with_name(f"{stem.name}-attention.{end}") for end in ("png", "npz"))
+    write_figure(figure, seen, points=asked.points, style=style)
+    write_arrays(arrays, seen, points=asked.points, mass=style.mass)
+    files = [figure, arrays]
+    if asked.heads:
+        for number, one in enumerate(seen):
+            folder = stem.with_name(f"{stem.name}-heads{f'-{number}' if number else ''}")
+            files.append(write_heads(folder, one, style))
+    return files
+
+
+def _seen(asked: Looking, encoder: Encoder, picture: Picture) -> Seen:
+    block = check_attention(encoder, block=_block(asked))
+    maps = attention_maps(encoder, picture.pixels, block=block, points=asked.points)
+    return Seen(encoder, block, picture, maps)
+
+
+def _block(asked: Looking) -> int:
+    return -1 if asked.block is None else asked.block
