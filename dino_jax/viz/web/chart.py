@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dino_jax.viz.web.curve import Drawn, key, prepared
 from dino_jax.viz.web.page import Html, escaped
-from dino_jax.viz.web.scale import LARGEST, Scale, ends, number, scale
+from dino_jax.viz.web.scale import LARGEST, SMALLEST, Scale, ends, number, scale
 
 WIDTH, HEIGHT = 400, 250
 """Of the view box. At 336 px, what a phone leaves, text of 13.6 units is 11.4 px high."""
@@ -21,11 +21,11 @@ _LINE = 14.5  # the height of a line of text
 
 
 class Line(NamedTuple):
-    """A curve: values of y, NaN where there is a gap, at values of x."""
+    """A curve: values of y, NaN or None where there is a gap, at values of x."""
 
     name: str
     x: Sequence[float]
-    y: Sequence[float]
+    y: Sequence[float | None]
     colour: int = 0
     """Its number; each has its own mark too."""
     dashed: bool = False
@@ -67,7 +67,7 @@ def chart(
         levels: horizontal lines by name, as in {"ln K = 6.24": 6.24}; the axis reaches them.
         log: a logarithmic vertical axis; there, what is not positive is a gap.
     """
-    lowest = 0.0 if log else -math.inf
+    lowest = SMALLEST if log else -math.inf
     drawn = [prepared(line.x, line.y, above=lowest) for line in lines]
     shown = {
         name: value

@@ -83,7 +83,7 @@ class Drawn:
             yield part
 
 
-def prepared(x: Sequence[float], y: Sequence[float], *, above: float = -math.inf) -> Drawn:
+def prepared(x: Sequence[float], y: Sequence[float | None], *, above: float = -math.inf) -> Drawn:
     """A curve to be drawn: in the order of x, at most `MOST` points, NaN for what is not `above`.
 
     Raises:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 LARGEST = 1e300
 """Of greater magnitude nothing is drawn: differences would overflow."""
+SMALLEST = 1e-280
+"""Below that a logarithmic axis draws nothing."""
 _FLAT = 1e-5  # a range this small beside its values is drawn as one constant
 _SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -29,8 +31,9 @@ class Scale(NamedTuple):
 
 
 def scale(low: float, high: float, *, log: bool = False, cover: bool = True) -> Scale:
-    """An axis for values from `low` to `high`, both finite, for a logarithmic one positive.
+    """An axis for values from `low` to `high`, of at most `LARGEST`.
 
+    For a logarithmic one both are `SMALLEST` at least.
     With `cover` it ends at ticks, so that they cover the values; without at the values themselves.
     Equal or nearly equal ends are moved apart.
     """
@@ -55,7 +58,7 @@ def _apart(low: float, high: float) -> tuple[float, float]:
     size = max(abs(low), abs(high))
     if high - low > _FLAT * size and high - low > 1e-290:
         return low, high
-    middle, half = low / 2 + high / 2, 0.1 * size if size > 1e-280 else 1.0
+    middle, half = low / 2 + high / 2, 0.1 * size if size >= SMALLEST else 1.0
     return middle - half, middle + half
 
 
@@ -91,7 +94,8 @@ def tick(value: float, step: float) -> str:
         return _minus(_short(f"{value:.{digits}e}"))
     divisor, suffix = next(((d, s) for d, s in _SUFFIXES if size >= d), (1.0, ""))
     decimals = max(0, -math.floor(math.log10(step / divisor) + 1e-9))
-    return _minus(f"{value / divisor:.{decimals}f}{suffix}")
+    text = f"{value / divisor:.{decimals}f}"
+    return _minus((_bare(text) if suffix else text) + suffix)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -106,16 +110,18 @@ def number(value: float | None, digits: int = 4) -> str:
     if size < 1e-3 or size >= 1e9:
         return _minus(_short(f"{value:.{digits - 1}e}"))
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
-    text = f"{value:,.{decimals}f}"
-    return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
+    return _minus(_bare(f"{value:,.{decimals}f}"))
 
 
 def _short(text: str) -> str:
     """1.200e-05 as 1.2e-5."""
     mantissa, exponent = text.split("e")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(exponent)}"
+    return f"{_bare(mantissa)}e{int(exponent)}"
+
+
+def _bare(text: str) -> str:
+    """1.50 as 1.5 and 2.00 as 2."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _minus(text: str) -> str:
