@@ -28,14 +28,17 @@ FULL = 2.5
 Upsampling = Literal["nearest", "smooth"]
 UPSAMPLINGS: tuple[Upsampling, ...] = ("nearest", "smooth")
 
-_FIRST = 0.46  # of the colour map, where the overlay begins
-_BACKDROP = (0.03, 0.34)  # black and white of the photograph beneath
+_FIRST = 0.57  # of the colour map, where the overlay begins
+_BACKDROP = (0.02, 0.385)  # black and white of the photograph beneath
+_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_LIFT = 0.75  # power of the photograph's grey levels: what was mid grey stays so
 
 
 class Scale(NamedTuple):
     """From attention to colour: none at a patch's even share, all at `full` times that.
 
-    The even share is the mean of the map: what CLS gives to itself is not counted.
+    Between them colour goes by the logarithm, so that four times the share is as far from twice as
+    twice from once. The even share is the mean of the map: what is given to CLS is not counted.
     """
 
     full: float
@@ -65,7 +68,8 @@ def strength(
 ) -> Float[np.ndarray, "rows columns"]:
     """How much colour each patch gets, in [0, 1]; by a scale of its own where none is given."""
     scale = scale_of([attention]) if scale is None else scale
-    return np.clip((shares_of(attention) - 1) / (scale.full - 1), 0, 1).astype(np.float32)
+    above = np.log(np.maximum(shares_of(attention), 1)) / np.log(scale.full)
+    return np.minimum(above, 1).astype(np.float32)
 
 
 def enlarged(
@@ -113,7 +117,7 @@ def backdrop(image: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w 1"]:
     """The photograph in grey beneath the colours, in [0, 1]."""
     dark, light = _BACKDROP
     grey = image[..., :3].mean(axis=2, keepdims=True) / 255
-    return (dark + (light - dark) * grey).astype(np.float32)
+    return (dark + (light - dark) * grey**_LIFT).astype(np.float32)
 
 
 def coloured(strong: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"]:
@@ -180,12 +184,15 @@ def outlined(
 def colour_bar(figure: Any, axis: Any, scale: Scale) -> None:
     """Draw the overlay's scale into an axis, with its unit: times a patch's even share."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.colors import ListedColormap, LogNorm
 
     strong = np.linspace(0, 1, 256, dtype=np.float32)[None]
     colours = overlaid(np.zeros((1, 256, 1), np.float32), strong)[0] / 255
-    shown = ScalarMappable(Normalize(1, scale.full), ListedColormap(colours))
+    shown = ScalarMappable(LogNorm(1, scale.full), ListedColormap(colours))
     bar = figure.colorbar(shown, cax=axis, orientation="horizontal", extend="max")
-    bar.set_label("attention to a patch, times its even share", fontsize=7, labelpad=2)
+    ticks = [tick for tick in _TICKS if tick <= scale.full]
+    bar.set_ticks(ticks, labels=[f"{tick:g}×" for tick in ticks], minor=False)
+    bar.ax.minorticks_off()
+    bar.set_label("attention to a patch, in even shares", fontsize=7, labelpad=2)
     bar.ax.tick_params(labelsize=7, length=2, pad=2)
     bar.outline.set_visible(False)

@@ -129,7 +129,7 @@ class _Page:
         if panel.mask is not None and panel.mask.any():
             shares = np.array(panel.mask.shape[::-1], np.float64)
             lines = contours(panel.mask) / shares[None, None]
-            axis.add_collection(LineCollection(list(lines), colors=OUTLINE, linewidths=0.9))
+            axis.add_collection(LineCollection(list(lines), colors=OUTLINE, linewidths=0.55))
         for mark in panel.marks:
             _draw_mark(axis, mark)
 
