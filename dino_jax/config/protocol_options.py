@@ -233,3 +233,31 @@ class CorrespondOptions:
     homography: str | None = option(
         None, "a text file of 3 x 3 numbers that take pixels of the first image to the second"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class PcaOptions:
+    """Patch features as colours: the foreground first, then three components of it."""
+
+    size: int = option(448, "short side of the images in pixels; the aspect is kept")
+    images: int = option(12, "images shown, evenly over the source; 0: all")
+    across: bool = option(
+        False, "one PCA of all images together, so that like parts take like colours"
+    )
+    foreground: str = option(
+        "attention",
+        "the side of the first component that is coloured: where CLS attends more (of a network "
+        "without attention: border), where fewer patches lie at the image's border, or all",
+        choices=("attention", "border", "all"),
+    )
+    tails: float = option(1.0, "percent of the patches at either end that take the end's colour")
+
+
+@dataclasses.dataclass(frozen=True)
+class NeighboursOptions:
+    """Query images and their nearest in a bank, by the cosine of class tokens."""
+
+    k: int = option(8, "neighbours of a query")
+    queries: tuple[str, ...] = option(
+        ("8",), "queries on the sheet: so many, evenly; or names of images, or of classes"
+    )

@@ -14,6 +14,8 @@ from dino_jax.config.protocol_options import (
     KnnOptions,
     LinearOptions,
     LogisticOptions,
+    NeighboursOptions,
+    PcaOptions,
     RetrievalOptions,
     SegmentOptions,
     TsneOptions,
@@ -79,6 +81,15 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "correspond": Protocol(
         CorrespondOptions, "matching patches of two images", "an image file",
         "the other image file", needs_val=True, needs_out=True,
+    ),
+    "pca": Protocol(
+        PcaOptions, "patch features as colours", "images, or one image file", needs_out=True
+    ),
+    "neighbours": Protocol(
+        NeighboursOptions, "the nearest images of images",
+        "the images among which they are looked for",
+        "the queries: images, or one image file (those of --data, each without itself)",
+        crops=True, needs_out=True,
     ),
 }  # fmt: skip
 

@@ -4,12 +4,16 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dino_jax.viz.components import draw_components
 from dino_jax.viz.matches import draw_matches
 from dino_jax.viz.scatter import draw_scatter
+from dino_jax.viz.sheets import draw_sheet
 
 DRAWN: Mapping[str, tuple[str, Callable[[Any, pathlib.Path], None]]] = {
     "tsne": ("tsne", draw_scatter),
     "correspond": ("matches", draw_matches),
+    "pca": ("pca", draw_components),
+    "neighbours": ("neighbours", draw_sheet),
 }
 
 

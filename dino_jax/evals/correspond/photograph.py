@@ -49,7 +49,7 @@ class Photograph:
 
 
 def open_photograph(file: str, *, size: int, patch_size: int, channels: int) -> Photograph:
-    """Read an image file, resize its short side to `size` and cut its middle to whole patches.
+    """Read an image file as `photographed` makes of it.
 
     Raises:
         UserError: no such file, no image, or too few or too many patches.
@@ -63,6 +63,17 @@ def open_photograph(file: str, *, size: int, patch_size: int, channels: int) -> 
         ) from error
     except UnreadableImageError as error:
         raise UserError(f"cannot read {file}: {error}") from error
+    return photographed(original, path.name, size=size, patch_size=patch_size)
+
+
+def photographed(
+    original: UInt8[np.ndarray, "height width c"], name: str, *, size: int, patch_size: int
+) -> Photograph:
+    """Resize an image's short side to `size` and cut its middle to whole patches.
+
+    Raises:
+        UserError: too few or too many patches.
+    """
     height, width = original.shape[:2]
     least = min(height, width)
     sides = size * height // least, size * width // least
@@ -71,14 +82,14 @@ def open_photograph(file: str, *, size: int, patch_size: int, channels: int) -> 
         raise UserError(f"--size={size} is less than a patch, {patch_size} pixels")
     if rows * columns > MOST_PATCHES:
         raise UserError(
-            f"{file} at --size={size} has {rows} x {columns} patches, more than {MOST_PATCHES}: "
+            f"{name} at --size={size} has {rows} x {columns} patches, more than {MOST_PATCHES}: "
             "give a smaller --size"
         )
     resized = resize_image(original, *sides)
     top = (sides[0] - rows * patch_size) // 2
     left = (sides[1] - columns * patch_size) // 2
     return Photograph(
-        name=path.name,
+        name=name,
         original=original,
         pixels=resized[top : top + rows * patch_size, left : left + columns * patch_size],
         patch_size=patch_size,

@@ -1,0 +1,1 @@
+"""Patch features as colours, by principal components."""
