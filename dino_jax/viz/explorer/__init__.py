@@ -1,0 +1,1 @@
+"""The attention explorer: one page that answers for every patch, block and head."""
