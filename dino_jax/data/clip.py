@@ -150,7 +150,7 @@ class _Folder(Clip):
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """What to sort names by so that frame-2 comes before frame-10."""
     parts = re.split(r"([0-9]+)", name)
-    return (*((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p), (2, 0, name))
+    return (*((1, int(p), "") if p.isdecimal() else (2, 0, p) for p in parts if p), (0, 0, name))
 
 
 def _size(file: pathlib.Path) -> tuple[int, int]:

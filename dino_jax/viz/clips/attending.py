@@ -98,7 +98,7 @@ def _projected(
     last: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> tuple[Float[Array, "batch heads channels"], Float[Array, "batch heads tokens channels"]]:
+) -> tuple[Float[Array, "batch heads each"], Float[Array, "batch heads tokens each"]]:
     found = features(params, normalise(frames, mean, std), projections=last).projections[0]
     return found[:, 0, :, CLS], found[:, 1]
 

@@ -35,19 +35,19 @@ def written_film(
     even = (height + height % 2, width + width % 2)
     with whole(path) as unfinished, tempfile.TemporaryFile() as errors:
         command = _command(unfinished, even, rate, said)
-        with subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, process_group=0
-        ) as process:
-            try:
-                yield lambda frame: _send(process, frame, even)
-                process.communicate()
-            except BrokenPipeError:  # it has ended: why, is told below
-                process.wait()
-            except BaseException:
-                process.kill()
-                with contextlib.suppress(BrokenPipeError):
-                    process.communicate()
+        )
+        try:
+            yield lambda frame: _send(process, frame, even)
+        except BrokenPipeError:  # it has ended: why, is told below
+            if not process.wait():
                 raise
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.communicate()  # closes its input, and waits for its end
         if process.returncode:
             errors.seek(0)
             lines = errors.read().decode(errors="replace").strip().splitlines()

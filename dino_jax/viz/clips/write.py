@@ -19,7 +19,7 @@ from dino_jax.data.clip import Clip, ffmpeg, open_clip
 from dino_jax.files import made
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.colour import Scale, Upsampling, masks, outlined, overlay, scale_of
-from dino_jax.viz.attend.maps import check_attention, is_crossed
+from dino_jax.viz.attend.maps import block_count, check_attention
 from dino_jax.viz.attend.picture import SIZE, Picture, pictured
 from dino_jax.viz.clips.attending import check_head, maps_of_frames
 from dino_jax.viz.clips.caption import caption
@@ -210,8 +210,7 @@ def _write(
 
 def described(encoder: Encoder, show: Shown) -> str:
     """Weights, block, head and mask, as a film's caption says them; `show.block` is from 0."""
-    blocks = 2 if is_crossed(encoder) else encoder.depth
-    last = " (the last)" * (show.block == blocks - 1)
+    last = " (the last)" * (show.block == block_count(encoder) - 1)
     heads = f"mean of {encoder.heads} heads" if show.head is None else f"head {show.head}"
     outline = f"; {100 * show.mass:g} % of it outlined" if show.mass else ""
     weights = encoder.name.rstrip("/").rsplit("/", 1)[-1]
