@@ -35,6 +35,8 @@ class RunFlags(NamedTuple):
     force_schedule: bool
     values: flags.FlagValues
     """Everything, those of `define` among it."""
+    arguments: tuple[str, ...]
+    """The command line as it was typed, without the program."""
 
 
 class Parsed(NamedTuple):
@@ -75,7 +77,8 @@ def parse(argv: Sequence[str], define: Callable[[flags.FlagValues], Any] | None 
     if not values.workdir:  # an empty one, as of a shell variable unset, would be where we stand
         raise UserError("--workdir is missing: name the folder of the run, as --workdir=runs/first")
     workdir = _workdir(values.workdir)
-    return Parsed(config, workdir, RunFlags(file, overrides, values.force_schedule, values))
+    told = RunFlags(file, overrides, values.force_schedule, values, tuple(argv[1:]))
+    return Parsed(config, workdir, told)
 
 
 def parse_alone(
@@ -92,7 +95,25 @@ def parse_alone(
     Raises:
         UserError: any mistake in the command line.
     """
+    words, values = parse_words(argv, define, usage)
+    if words:
+        raise UserError(f"unexpected argument {words[0]}: see --help")
+    for name in required:
+        if not values[name].value:
+            raise UserError(f"--{name} is missing: see --help")
+    return values
+
+
+def parse_words(
+    argv: Sequence[str], define: Callable[[flags.FlagValues], Any], usage: str
+) -> tuple[list[str], flags.FlagValues]:
+    """The same of a command that is also given words, before, between or after its flags.
+
+    Raises:
+        UserError: any mistake in the flags.
+    """
     values = flags.FlagValues()
+    values.set_gnu_getopt(True)
     define(values)
     flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
     if any(argument in ("--help", "-h", "--helpfull", "-help") for argument in argv[1:]):
@@ -100,20 +121,15 @@ def parse_alone(
         raise SystemExit(0)
     known = [f"--{name}" for name in values if len(name) > 1 and name != "help"]
     try:
-        surplus = values(list(argv))[1:]
+        words = values(list(argv))[1:]
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(f"--{error.flagname}", known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         raise UserError(f"there is no flag --{error.flagname}: {hint}") from error
     except flags.Error as error:
         raise UserError(_one_line(error)) from error
-    if surplus:
-        raise UserError(f"unexpected argument {surplus[0]}: see --help")
-    for name in required:
-        if not values[name].value:
-            raise UserError(f"--{name} is missing: see --help")
     flags.FLAGS.mark_as_parsed()
-    return values
+    return words, values
 
 
 def usage() -> str:

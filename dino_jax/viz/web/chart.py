@@ -64,7 +64,8 @@ def chart(
         x: what the horizontal axis counts, as in "step".
         y: what the vertical axis shows, with its unit, if any.
         title: above the picture.
-        levels: horizontal lines by name, as in {"ln K = 6.24": 6.24}; the axis reaches them.
+        levels: horizontal lines by name, as in {"ln K = 6.24": 6.24}; the axis reaches them. The
+            name may be empty.
         log: a logarithmic vertical axis; there, what is not positive is a gap.
     """
     lowest = SMALLEST if log else -math.inf
@@ -76,7 +77,7 @@ def chart(
     }
     plot = _plot(drawn, shown, log=log)
     if plot is None:
-        empty = f'<p class="note">no {escaped(y)} yet</p>'
+        empty = f'<p class="note">no {escaped(y or title)} yet</p>'
         return Html(f'<figure class="chart">\n{_title(title)}{empty}\n</figure>\n')
     paths = "".join(
         points.svg(
@@ -106,17 +107,17 @@ def with_mean(line: Line) -> list[Line]:
     half = len(line.y) // 50
     if len(line.y) < 75:
         return [line]
+    numbers = [math.nan if y is None or abs(y) > LARGEST else float(y) for y in line.y]
     sums, counts = [0.0], [0]
-    for value in line.y:
-        finite = value is not None and math.isfinite(value) and abs(value) < LARGEST
-        sums.append(sums[-1] + (value if finite else 0.0))
-        counts.append(counts[-1] + finite)
+    for value in numbers:
+        sums.append(sums[-1] + (0.0 if math.isnan(value) else value))
+        counts.append(counts[-1] + (not math.isnan(value)))
     means = []
-    for place, value in enumerate(line.y):
-        reach = min(half, place, len(line.y) - 1 - place)  # as far on either side, so no lag
+    for place, value in enumerate(numbers):
+        reach = min(half, place, len(numbers) - 1 - place)  # as far on either side, so no lag
         low, high = place - reach, place + reach + 1
-        known = value is not None and math.isfinite(value) and counts[high] > counts[low]
-        means.append((sums[high] - sums[low]) / (counts[high] - counts[low]) if known else math.nan)
+        known = 1 if math.isnan(value) else counts[high] - counts[low]
+        means.append(math.nan if math.isnan(value) else (sums[high] - sums[low]) / known)
     return [line._replace(faint=True), line._replace(y=means)]
 
 
@@ -176,7 +177,8 @@ def _level_names(plot: _Plot, levels: Mapping[str, float], drawn: Sequence[Drawn
     taken = [(plot.across(x), plot.up(y)) for each in drawn for x, y in each.points]
     boxes: list[tuple[float, float, float, float]] = []
     parts = []
-    for name, value in sorted(levels.items(), key=lambda each: -each[1]):
+    named = [each for each in levels.items() if each[0]]
+    for name, value in sorted(named, key=lambda each: -each[1]):
         width, at = _CHARACTER * len(name), plot.up(value)
         lefts = (WIDTH - _RIGHT - width, plot.left + 4, (plot.left + WIDTH - _RIGHT - width) / 2)
         choices = [

@@ -104,7 +104,7 @@ def table(
     """A table that scrolls by itself where it is wider than the page.
 
     Cells are text, `Html`, numbers or None; the first of each row is its heading. Numbers are
-    aligned at the right, and so is text that begins with a digit or a sign.
+    aligned at the right, and so is text that begins with one, and a dash alone.
     """
     shown = f"<caption>{escaped(caption)}</caption>\n" if caption else ""
     heads = "".join(f'<th scope="col">{escaped(head)}</th>' for head in headers)
@@ -132,7 +132,7 @@ def _cell(value: object) -> tuple[str, Html]:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return numeric, Html(number(value))
     text = escaped(value)
-    return (numeric if re.match(r"[-+−]?\d", text) else ""), text
+    return (numeric if re.match(r"[-+−]?\d|–$", text) else ""), text
 
 
 def figure(image: bytes | str, caption: object, *, alt: str = "", pixelated: bool = False) -> Html:

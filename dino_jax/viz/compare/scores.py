@@ -1,0 +1,139 @@
+"""The scores of several runs in tables: at a point they share, and at the end."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dino_jax.viz.compare.runs import AXES, Run
+from dino_jax.viz.compare.settings import repeats, same_images
+from dino_jax.viz.web.page import Html, paragraph, section, table
+from dino_jax.viz.web.scale import number
+
+MEASURES = {
+    "knn_top1": "k-NN top 1, %",
+    "knn_top5": "k-NN top 5, %",
+    "view_retrieval_top1": "view retrieval, %",
+    "scene_top1": "scenes, %",
+    "scene_textures_top1": "scenes, textures, %",
+    "scene_grey_top1": "scenes, grey photographs, %",
+    "effective_rank": "effective rank",
+    "effective_rank_centred": "effective rank, centred",
+}
+NETWORKS = {"": "teacher", "student_": "student", "untrained_": "untrained", "start_": "start"}
+Figures = Mapping[str, Sequence[float]]
+"""Of all runs, NaN where one has none, by a name for the reader."""
+
+
+class Table(NamedTuple):
+    """Scores side by side."""
+
+    caption: str
+    names: tuple[str, ...]
+    figures: Figures
+
+
+def tables(runs: Sequence[Run], axis: str) -> list[Table]:
+    """Scores where all runs were scored last, if that is before an end, and of each run's end."""
+    names = tuple(run.name for run in runs)
+    found = []
+    shared = _shared(runs, axis)
+    if shared and any(run.place(run.step, axis) > shared for run in runs):
+        at = {
+            run.name: [line for line in run.lines if run.place(line["step"], axis) == shared][-1]
+            for run in runs
+        }
+        where = f"{AXES[axis]} {number(shared)}: the last at which all runs were scored"
+        found.append(Table(where, names, _figures([at[name] for name in names])))
+    ends = ", ".join(f"{run.name} at step {run.step:,}" for run in runs)
+    last = [{**_newest(run), **(run.summary if run.ended else {})} for run in runs]
+    found.append(Table(f"at the end, or as far as it is: {ends}", names, _figures(last)))
+    return [each for each in found if each.figures]
+
+
+def _shared(runs: Sequence[Run], axis: str) -> float | None:
+    scored = [
+        {
+            run.place(line["step"], axis)
+            for line in run.lines
+            if any(name in line for name in MEASURES)
+        }
+        for run in runs
+    ]
+    return max(set.intersection(*scored), default=None)
+
+
+def _newest(run: Run) -> dict[str, Any]:
+    """The newest value of each measure while the run trained."""
+    return {
+        name: run.curve(name)[1][-1]
+        for measure in MEASURES
+        for name in (measure, f"student_{measure}")
+        if run.curve(name)[1]
+    }
+
+
+def _figures(sources: Sequence[Mapping[str, Any]]) -> Figures:
+    found = {}
+    for measure, title in MEASURES.items():
+        for prefix, network in NETWORKS.items():
+            values = [_number(source.get(prefix + measure)) for source in sources]
+            if not all(map(math.isnan, values)):
+                found[f"{title}: {network}"] = values
+    return found
+
+
+def _number(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number else math.nan
+
+
+def columns(shown: Table, runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: a column a run, and what may be said of them together.
+
+    That is the difference of two on the same images, or mean and spread of repeats.
+    """
+    heads, spread = ["score", *shown.names], len(runs) > 2 and repeats(runs)
+    differ = len(runs) == 2 and same_images(runs)
+    if differ:
+        heads.append(f"{runs[1].name} less {runs[0].name}")
+    elif spread:
+        heads += ["mean", "standard deviation"]
+    rows = []
+    for name, values in shown.figures.items():
+        row = [name, *map(_one, values)]
+        if differ:
+            row.append(signed(values[1] - values[0]))
+        elif spread:
+            known = not any(map(math.isnan, values))
+            row += [
+                _one(statistics.fmean(values)),
+                _one(statistics.stdev(values)) if known else "–",
+            ]
+        rows.append(row)
+    return heads, rows
+
+
+def signed(value: float) -> str:
+    """A difference, to a tenth."""
+    return "–" if math.isnan(value) else f"{value:+.1f}".replace("-", "−")
+
+
+def _one(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f}"
+
+
+def scores(runs: Sequence[Run], axis: str) -> Html:
+    """The section of the page."""
+    parts: list[str] = []
+    for shown in tables(runs, axis):
+        heads, rows = columns(shown, runs)
+        parts.append(table(heads, rows, caption=shown.caption))
+    if not parts:
+        parts.append(paragraph("No run has been scored yet.", kind="note"))
+    else:
+        said = "Figures of single networks on held-out images, without intervals."
+        if any(run.finished and run.config.eval.final_full for run in runs):
+            said += " With eval.final_full the k-NN that ends a run is over all images."
+        parts.append(paragraph(said, kind="note"))
+    return section("Scores", "".join(parts))
