@@ -31,15 +31,16 @@ def write_held_out_attention(
     *,
     data: DataConfig,
     before: Params | None = None,
+    network: str = "teacher",
     number: int = 6,
     patches: int = PATCHES,
 ) -> bool:
     """Write the last block's CLS attention on `number` held-out images, one of a class if labelled.
 
     Returns whether it did: a model without attention leaves a line in the log and no picture.
-    `params` and `before` hold the batch statistics too. Images are resized to `patches` x
-    `patches` patches, and positions are interpolated. Which are shown depends on the images alone
-    (`striking`), never on what the network makes of them.
+    `params`, those of the `network`, and `before` hold the batch statistics too. Images are resized
+    to `patches` x `patches` patches, and positions are interpolated. Which are shown depends on the
+    images alone (`striking`), never on what the network makes of them.
     """
     if not model.heads:
         log.info("no picture of attention: the model has none")
@@ -54,7 +55,10 @@ def write_held_out_attention(
         list(_maps(model, params, images, data)),
         before=None if before is None else list(_maps(model, before, images, data)),
         names=names,
-        title="Attention of the CLS token to the patches, last block, held-out images",
+        title=(
+            f"Held-out images: attention of the {network}'s CLS token, last block · "
+            f"{size} × {size} pixels, {patches} × {patches} patches of {model.patch_size}"
+        ),
     )
     return True
 

@@ -22,7 +22,7 @@ CATEGORIES = (
 """Okabe and Ito's colours, of points and lines; told apart by the colour-blind."""
 OUTLINE = "#56b4e9"
 """Of what a mask holds: seen on the overlay's reds and yellows, and on grey."""
-FULL = 2.5
+FULL = 4.0
 """At least so many times a patch's even share is shown in full colour."""
 
 Upsampling = Literal["nearest", "smooth"]
@@ -44,8 +44,8 @@ class Scale(NamedTuple):
     full: float
 
 
-def scale_of(maps: Iterable[Float[np.ndarray, "*maps rows columns"]]) -> Scale:
-    """One scale for several maps, which can then be compared: full at the 99.5th percentile.
+def scale_of(maps: Iterable[Float[np.ndarray, "..."]]) -> Scale:
+    """One scale for several maps (..., rows, columns): full at their 99.5th percentile.
 
     But not below `FULL` even shares: stretched to its own range, the nearly even attention of an
     untrained network would look like a segmentation.

@@ -1,0 +1,39 @@
+"""Networks small enough to run in a moment, of every kind."""
+
+import functools
+
+from dino_jax.config import ModelConfig
+from dino_jax.interop.encoder import Encoder, open_encoder
+from tests.evals.embed.networks import encoder
+
+PATCH, DEPTH, HEADS = 8, 2, 2
+
+
+@functools.cache
+def vit(seed: int = 0) -> Encoder:
+    """Two blocks of two heads, patches of 8."""
+    return encoder(seed=seed)
+
+
+@functools.cache
+def fine() -> Encoder:
+    """One block of two heads, patches of 4."""
+    return encoder(ModelConfig(arch="vit_tiny", patch_size=4, width=8, depth=1, heads=2))
+
+
+@functools.cache
+def xcit() -> Encoder:
+    """Two class blocks of two heads, patches of 8."""
+    return encoder(ModelConfig(arch="xcit_small_12", patch_size=8, width=16, depth=1, heads=2))
+
+
+@functools.cache
+def resnet() -> Encoder:
+    """No attention."""
+    return encoder(ModelConfig(arch="resnet50", width=16), size=32)
+
+
+@functools.cache
+def pixels() -> Encoder:
+    """No network."""
+    return open_encoder("pixels")
