@@ -1,11 +1,8 @@
-"""Train: `python -m dino_jax.main --config=configs/NAME.py --workdir=DIR [--config.FIELD=VALUE]`.
-
-Exit codes: 0 done, 2 the user's mistake, 75 interrupted and resumable, 1 ours.
-"""
+"""Train: `python -m dino_jax.main --config=FILE.py --workdir=DIR [--config.FIELD=VALUE]`."""
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dino_jax import flags
@@ -14,8 +11,9 @@ from dino_jax.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from dino_jax.train.run import Outcome, Run
+    from dino_jax.types import Params
 
-DONE, MISTAKE, INTERRUPTED = 0, 2, 75
+DONE, MISTAKE, INTERRUPTED = 0, 2, 75  # exit codes: the user's mistake, resumable; 1 is ours
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,18 +36,22 @@ def _train(parsed: flags.Parsed) -> int:
     keep_freed_memory()
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.evals.suite import progress_suite
-    from dino_jax.train.run import prepare, train
+    from dino_jax.train.run import networks, prepare, train
+    from dino_jax.viz.report.reporter import page_reporter
 
     run = prepare(parsed.config, parsed.workdir, force_schedule=parsed.flags.force_schedule)
     config = run.resolved.config
     evaluator = progress_suite(run.model, config, run.train, run.held_out, mesh=run.mesh)
-    outcome = train(run, evaluator)
+    parts = run.train, run.held_out, run.model, run.method.crops
+    reporter = page_reporter(run.workdir, config, *parts, command=parsed.flags.arguments)
+    outcome = train(run, evaluator, reporter)
     if not outcome.finished:
         sys.stderr.write(f"interrupted; saved {outcome.saved}; run the same command to go on\n")
         return INTERRUPTED
     if config.eval.baselines:
-        _compare(run, outcome)
-    curves = f"pip install tensorboard, tensorboard --logdir {run.workdir}/tensorboard"
+        _compare(run, outcome, networks(run, outcome))
+    reporter.end()
+    curves = run.workdir / ("report.html" if config.report else "tensorboard")
     figures = f"figures: {run.workdir}/summary.json; curves: {curves}"
     sys.stdout.write(f"done: {outcome.saved}\n{figures}\n")
     if config.data.train.startswith("embedded:"):
@@ -57,18 +59,16 @@ def _train(parsed: flags.Parsed) -> int:
     return DONE
 
 
-def _compare(run: "Run", outcome: "Outcome") -> None:
+def _compare(run: "Run", outcome: "Outcome", compared: Mapping[str, "Params"]) -> None:
     """End with the table over the baselines, and a picture of attention on held-out images."""
     from dino_jax.evals.suite import final_table
     from dino_jax.train.records import write_comparison
-    from dino_jax.train.run import networks
     from dino_jax.viz.held_out import write_held_out_attention
 
-    config, compared = run.resolved.config, networks(run, outcome)
+    config, picture = run.resolved.config, run.workdir / "attention.png"
     table = final_table(run.model, config, run.train, run.held_out, compared, mesh=run.mesh)
     sys.stdout.write(f"\n{table.text()}\n\n")
     write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
-    picture = run.workdir / "attention.png"
     before, teacher = compared.get("untrained", compared.get("start")), compared["teacher"]
     if write_held_out_attention(
         picture, run.model, teacher, run.held_out, data=config.data, before=before

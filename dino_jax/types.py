@@ -27,3 +27,31 @@ class Evaluator(Protocol):
 
         `final` says that this is the last evaluation of the run, which may use every image.
         """
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Keeps the report of a run while it trains; handed to the training loop by the command.
+
+    Nothing of it may raise: the run is worth more than its report.
+    """
+
+    def begin(self, step: int) -> None:
+        """The run starts, or goes on, after so many steps; what is known of later ones is void."""
+
+    def line(
+        self,
+        line: Mapping[str, Any],
+        teacher: Params,
+        troubles: Mapping[str, Any],
+        *,
+        evaluated: bool,
+    ) -> None:
+        """A line of figures was written; `evaluated` says that it holds scores.
+
+        `teacher` holds its batch statistics too, and is void after the call. `troubles` are what
+        went wrong so far: `collapse`, `alarms`, `skipped_updates`, `unreadable_images`.
+        """
+
+    def end(self) -> None:
+        """The call ends, with all files written."""

@@ -99,7 +99,7 @@ RANGES: tuple[tuple[str, Range], ...] = (
     (r"^teacher\.momentum", PROBABILITY),
     (r"^loss\.centre_momentum$", PROBABILITY),
     (r"^eval\.(final_full|baselines)$|^head\.(norm_last_layer|batch_norm)$", ANY),
-    (r"^init_(head|optimiser)$", ANY),
+    (r"^(init_(head|optimiser)|report)$", ANY),
     (r"^head\.layers$", COUNT),
     (r"^(batch_size|accumulate|steps|devices|.*_every|keep_checkpoints)$", COUNT),
     (r"^(model|head|crops|data|eval)\.", COUNT),

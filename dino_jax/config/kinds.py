@@ -10,7 +10,7 @@ IDENTITY, SCHEDULE, OPERATIONAL = "identity", "schedule", "operational"
 
 RULES = (
     # free: neither the images nor the mathematics of a step depend on these
-    (r"^(accumulate|devices|(log|eval|checkpoint)_every|keep_checkpoints)$", OPERATIONAL),
+    (r"^(accumulate|devices|(log|eval|checkpoint)_every|keep_checkpoints|report)$", OPERATIONAL),
     (r"^data\.(val|workers|threads)$", OPERATIONAL),
     (r"^model\.blocks$", OPERATIONAL),
     (r"^eval\.", OPERATIONAL),

@@ -158,6 +158,7 @@ class Config:
     eval_every: int | None = None  # steps; None: an epoch, or a twentieth of the run if longer
     checkpoint_every: int | None = None  # steps; None: an epoch, or a hundredth if longer
     keep_checkpoints: int = 2
+    report: bool = True  # report.html in the working directory, kept up to date
     init_from: str | None = None  # weights to start from: a run, a file, a name (docs/weights.md)
     init_head: bool = True  # with their head and centre
     init_optimiser: bool = False  # with their optimiser's moments

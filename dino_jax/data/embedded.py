@@ -35,10 +35,14 @@ class Photograph:
     file: str
     grey: bool = False
     texture: bool = False
+    shown: bool = True
+    """Whether its terms are known to allow that parts of it are published (`NOTICE`)."""
 
 
-def _skimage(file: str, *, grey: bool = False, texture: bool = False) -> Photograph:
-    return Photograph(file.split(".")[0], "skimage", f"data/{file}", grey, texture)
+def _skimage(
+    file: str, *, grey: bool = False, texture: bool = False, shown: bool = True
+) -> Photograph:
+    return Photograph(file.split(".")[0], "skimage", f"data/{file}", grey, texture, shown)
 
 
 def _sklearn(file: str) -> Photograph:
@@ -59,8 +63,8 @@ PHOTOGRAPHS = (
     _skimage("gravel.png", grey=True, texture=True),
     _skimage("hubble_deep_field.jpg"),
     _skimage("ihc.png"),
-    _skimage("moon.png", grey=True),
-    _skimage("motorcycle_left.png"),
+    _skimage("moon.png", grey=True, shown=False),
+    _skimage("motorcycle_left.png", shown=False),
     _skimage("retina.jpg"),
     _skimage("rocket.jpg"),
 )
@@ -108,6 +112,10 @@ class EmbeddedSource(Source):
         """The photograph and the window's top left corner in it."""
         top, left = self._corners[index]
         return f"{self.class_names[self._labels[index]]}@{top},{left}"
+
+    def may_be_shown(self, index: int) -> bool:
+        """Whether the photograph's terms are known to allow it."""
+        return self.photographs[self._labels[index]].shown
 
     def held_out(self) -> "EmbeddedSource":
         """The windows of the same size in the held-out cells; raises `UserError` if these are."""

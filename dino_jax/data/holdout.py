@@ -32,6 +32,10 @@ class Subset(Source):
         """The name its source gives it."""
         return self._source.name(int(self._indices[index]))
 
+    def may_be_shown(self, index: int) -> bool:
+        """What its source says of it."""
+        return self._source.may_be_shown(int(self._indices[index]))
+
     @property
     def labels(self) -> Int[np.ndarray, "n"] | None:
         """The classes of the chosen examples."""

@@ -49,6 +49,11 @@ class Source(abc.ABC):
     def labels(self) -> Int[np.ndarray, "n"] | None:
         """The class of every example (int64 index into `class_names`), or None without labels."""
 
+    def may_be_shown(self, index: int) -> bool:
+        """Whether pages and figures may hold this image, or a part of it."""
+        del index
+        return True
+
     def content_key(self) -> str:
         """What changes when the images do: the spec, the names, and of files size and time.
 

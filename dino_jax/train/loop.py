@@ -23,7 +23,7 @@ from dino_jax.train.records import Records
 from dino_jax.train.sharding import put_batch
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction
-from dino_jax.types import HostBatch
+from dino_jax.types import HostBatch, Reporter
 
 log = logging.getLogger(__name__)
 IN_FLIGHT = 32
@@ -61,11 +61,13 @@ class Loop:
         watch: CollapseWatch,
         evaluate: Evaluate,
         source: Source,
+        reporter: Reporter | None = None,
     ) -> None:
         """Put the parts together; `source` names unreadable examples to the user."""
         self._step, self._mesh, self._plan = step, mesh, plan
         self._records, self._checkpoints = records, checkpoints
         self._watch, self._evaluate, self._source = watch, evaluate, source
+        self._reporter = reporter
         self._unreadable: set[int] = set()
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._latest: dict[str, Any] = {}
@@ -87,7 +89,8 @@ class Loop:
         plan, start = self._plan, int(state.step)
         if start == 0:
             log.info("scoring the network of the start and compiling: about a minute on a CPU")
-            self._records.write({"step": 0, "epoch": 0.0, **self._evaluate(state, False)})
+            scores = self._evaluate(state, False)
+            self._write({"step": 0, "epoch": 0.0, **scores}, state, evaluated=True)
         clock = _Clock(plan.batch_size)
         with tqdm(total=plan.total_steps, initial=start, unit="step", mininterval=1.0) as bar:
             for done in range(start + 1, plan.total_steps + 1):
@@ -126,15 +129,21 @@ class Loop:
             **{name: np.float32(value) for name, value in self._latest.items()},
             **clock.lap(),
         }
-        if self._plan.due(done, self._plan.eval_every):
+        if evaluated := self._plan.due(done, self._plan.eval_every):
             scores = self._evaluate(state, done == self._plan.total_steps)
             line |= scores
             bar.set_postfix(_shown(scores), refresh=False)
-            clock.restart()
-        self._records.write(line)
+        self._write(line, state, evaluated=evaluated)
+        clock.restart()
         bar.set_description(
             f"loss {line['loss']:.4f} · {line['images_per_second']:.0f} images/s", refresh=False
         )
+
+    def _write(self, line: Mapping[str, Any], state: TrainState, *, evaluated: bool) -> None:
+        self._records.write(line)
+        if self._reporter is not None:
+            teacher = state.teacher | state.teacher_stats
+            self._reporter.line(line, teacher, self.troubles(), evaluated=evaluated)
 
     def _catch_up(self, clock: "_Clock") -> None:
         """Fetch the figures of the steps dispatched so far and watch them."""

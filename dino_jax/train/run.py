@@ -41,7 +41,7 @@ from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
 from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import StepFunction, make_train_step
-from dino_jax.types import Evaluator, Params
+from dino_jax.types import Evaluator, Params, Reporter
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def initial_state(run: Run) -> TrainState:
     return started_from(state, weights, config)
 
 
-def train(run: Run, evaluator: Evaluator) -> Outcome:
+def train(run: Run, evaluator: Evaluator, reporter: Reporter | None = None) -> Outcome:
     """Train from the newest checkpoint in the working directory, or from the start.
 
     Raises:
@@ -166,8 +166,10 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
         state = _newest_state(run, checkpoints)
         start = int(state.step)
         records = stack.enter_context(contextlib.closing(Records(run.workdir, resumed_at=start)))
-        loop = _loop(run, evaluator, records, checkpoints)
+        loop = _loop(run, evaluator, records, checkpoints, reporter)
         if start < run.resolved.steps:
+            if reporter is not None:
+                reporter.begin(start)
             with _batches(run, start) as batches, interruptible() as stop:
                 state = loop.run(state, batches, stop=stop)
     summary, done = read_summary(run.workdir), int(state.step)
@@ -179,6 +181,8 @@ def train(run: Run, evaluator: Evaluator) -> Outcome:
             "seconds": round(time.perf_counter() - began, 1),
         }
     write_summary(run.workdir, summary)
+    if reporter is not None:
+        reporter.end()
     return Outcome(state, summary, done == run.resolved.steps, folder / str(done))
 
 
@@ -211,7 +215,13 @@ def _newest_state(run: Run, checkpoints: Checkpoints) -> TrainState:
     return state
 
 
-def _loop(run: Run, evaluator: Evaluator, records: Records, checkpoints: Checkpoints) -> Loop:
+def _loop(
+    run: Run,
+    evaluator: Evaluator,
+    records: Records,
+    checkpoints: Checkpoints,
+    reporter: Reporter | None,
+) -> Loop:
     return Loop(
         compiled_step(run.method, run.mesh),
         run.mesh,
@@ -221,6 +231,7 @@ def _loop(run: Run, evaluator: Evaluator, records: Records, checkpoints: Checkpo
         watch=CollapseWatch(run.resolved.config.head.prototypes),
         evaluate=_both_networks(evaluator, one_start=run.resolved.config.init_from is None),
         source=run.train,
+        reporter=reporter,
     )
 
 

@@ -1,0 +1,162 @@
+"""The pictures of a report: the first batch, attention as training goes on, neighbours."""
+
+import io
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from dino_jax.config import Config
+from dino_jax.viz.attend.colour import overlay
+from dino_jax.viz.report import snapshots
+from dino_jax.viz.report.first_batch import Seen, read_sheet, rgb
+from dino_jax.viz.web.page import Html, data_uri, details, escaped, paragraph, section
+
+FIXED, ATTENTION, NEIGHBOURS = "images.npz", "attention", "neighbours"
+BATCH = "batch.png"
+_SIDE = 128  # pixels, at most, of a picture in the page
+
+STYLE = """
+.seen{display:flex;flex-wrap:wrap;gap:.3rem;align-items:flex-start;margin:0 0 .6rem}
+.seen img{display:block;height:auto}
+.seen .view{width:5.5rem}
+.seen .crop{width:2.6rem}
+.pixels{image-rendering:pixelated}
+.time td,.time th,.near td,.near th{padding:.15rem .3rem .15rem 0;border:0;vertical-align:top;
+  font-size:.8rem;text-align:left}
+.time thead th,.near thead th{vertical-align:bottom}
+.time img,.near img{display:block;width:5rem;height:auto}
+.near .same img{outline:3px solid var(--good);outline-offset:-3px}
+.time th[scope=row],.near th[scope=row]{max-width:7rem;overflow-wrap:anywhere;color:var(--muted)}
+@media (max-width:40rem){.time img,.near img{width:3.6rem}.seen .view{width:4.4rem}}
+"""
+
+
+def first_batch(folder: pathlib.Path, config: Config | None) -> Html:
+    """The first images of step 0 after all augmentation, a row an image."""
+    rows = None if config is None else read_sheet(folder / BATCH, config.crops)
+    if not rows:
+        return _absent("The first batch", "it was not kept")
+    body = "".join(_row(seen, number) for number, seen in enumerate(rows, start=1))
+    note = (
+        "What the network saw in step 0: of each image the two global views, then the local crops, "
+        "after flips, colour jitter, greyscale, blur and solarisation. If nobody could tell that "
+        "the crops of a row belong together, augment less."
+    )
+    return section("The first batch, as the network sees it", body + paragraph(note, kind="note"))
+
+
+def _row(seen: Seen, number: int) -> str:
+    views = "".join(_image(each, f"image {number}, view", "view") for each in seen.views)
+    crops = "".join(_image(each, f"image {number}, local crop", "crop") for each in seen.locals)
+    return f'<div class="seen">{views}{crops}</div>\n'
+
+
+def attention(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
+    """Attention on held-out images: a row an image, a column a step."""
+    title = "Attention while training"
+    taken = _readable(folder, ATTENTION)
+    if fixed is None or not taken:
+        return _absent(title, "no snapshot was kept, or the network has no attention")
+    images = fixed["large"]
+    heads = ["", "image", *(f"step {step:,}" for step, _ in taken)]
+    rows = []
+    for place, image in enumerate(images):
+        shown = [rgb(image)]
+        shown += [overlay(image, kept["maps"][place], upsampling="smooth") for _, kept in taken]
+        label = fixed["classes"][place] or fixed["names"][place]
+        rows.append([_short(label), *(_image(each, f"{label}, attention") for each in shown)])
+    note = (
+        "Where the CLS token of the teacher looks in the last block, the mean of its heads, on "
+        "held-out images: the same ones throughout, chosen by their contrast alone. Colour begins "
+        "at an even share; lighter is more. Each picture has a scale of its own."
+    )
+    return section(title, _pictures("time", heads, rows) + paragraph(note, kind="note"))
+
+
+def neighbours(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
+    """Held-out images and the training images nearest to them, newest; those of before folded."""
+    taken = _readable(folder, NEIGHBOURS)
+    if fixed is None or not taken:
+        return _absent("Nearest neighbours", "no snapshot was kept")
+    (first, before), (step, kept) = taken[0], taken[-1]
+    body = _nearest(kept, fixed)
+    labelled = any(fixed["classes"])
+    note = (
+        f"At step {step:,}: held-out images, and the nearest of {int(kept['bank']):,} training "
+        "images by the cosine of the teacher's features"
+        + ("; framed are those of the same class." if labelled else ".")
+    )
+    parts = body + paragraph(note, kind="note")
+    if first != step:
+        parts += details(f"At step {first:,}", _nearest(before, fixed))
+    return section("Nearest neighbours", parts)
+
+
+def _nearest(kept: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> Html:
+    rows = []
+    for place, thumb in enumerate(fixed["thumbs"]):
+        label = str(fixed["classes"][place])
+        cells: list[Any] = [_short(label or fixed["names"][place]), _image(rgb(thumb), "query")]
+        for near, similarity, other in zip(
+            kept["thumbs"][place], kept["similarity"][place], kept["classes"][place], strict=True
+        ):
+            same = "same class" if label and other == label else ""
+            said = f"{other or 'neighbour'}, cosine {similarity:.2f}"
+            picture = _image(rgb(near), f"{said}{', ' if same else ''}{same}")
+            cells.append(
+                Html(f'<div class="{"same" if same else ""}">{picture}{similarity:.2f}</div>')
+            )
+        rows.append(cells)
+    number = len(kept["similarity"][0])
+    return _pictures("near", ["", "query", *(f"{n}." for n in range(1, number + 1))], rows)
+
+
+def _readable(folder: pathlib.Path, kind: str) -> list[tuple[int, dict[str, np.ndarray]]]:
+    found = (
+        (step, snapshots.read(folder, kind, step)) for step in snapshots.steps_of(folder, kind)
+    )
+    return [(step, kept) for step, kept in found if kept is not None]
+
+
+def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+    top = "".join(f'<th scope="col">{escaped(head)}</th>' for head in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escaped(first)}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in rest)
+        + "</tr>\n"
+        for first, *rest in rows
+    )
+    return Html(
+        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{top}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody></table></div>\n"
+    )
+
+
+def _short(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _absent(title: str, why: str) -> Html:
+    return section(title, paragraph(f"Left out: {why}.", kind="note"))
+
+
+def _image(image: UInt8[np.ndarray, "h w c"], alt: str, kind: str = "") -> Html:
+    """A small picture: PNG and pixel by pixel where it has few, else JPEG."""
+    height, width = image.shape[:2]
+    few = max(height, width) <= 48
+    picture = Image.fromarray(rgb(image))
+    if max(height, width) > _SIDE:
+        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    picture.save(held, "PNG", optimize=True) if few else picture.save(held, "JPEG", quality=82)
+    source = data_uri(held.getvalue(), "image/png" if few else "image/jpeg")
+    classes = f"{kind} pixels" if few else kind
+    return Html(
+        f'<img src="{source}" alt="{escaped(alt)}" class="{classes.strip()}" '
+        f'width="{width}" height="{height}">'
+    )

@@ -1,0 +1,166 @@
+"""`report.html` of a run: a pure function of what lies in the run's folder."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from dino_jax import files
+from dino_jax.config import Config, UserError
+from dino_jax.config.fields import from_dict
+from dino_jax.interop.runs import read_metrics, read_summary
+from dino_jax.viz.report import curves, pictures, verdict
+from dino_jax.viz.report.calls import read_calls, without_folders
+from dino_jax.viz.report.snapshots import read_arrays
+from dino_jax.viz.report.verdict import Record
+from dino_jax.viz.web import page as web
+from dino_jax.viz.web.page import Html
+
+FOLDER, FILE = "report", "report.html"
+
+
+def write_report(workdir: pathlib.Path) -> pathlib.Path:
+    """Write the report of a run, whole or not at all, and return where it lies.
+
+    What the folder does not hold is left out of the page with a line that says so.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    if not (workdir / "config.json").is_file() and not (workdir / "metrics.jsonl").is_file():
+        raise UserError(f"{workdir} holds no run: name a folder that main was given as --workdir")
+    path = workdir / FILE
+    with files.whole(path, mark="new") as unfinished:
+        unfinished.write_text(report(workdir))
+    return path
+
+
+def report(workdir: pathlib.Path) -> str:
+    """The page of a run, of what is in its folder now."""
+    record, folder = read_record(workdir), workdir / FOLDER
+    fixed = read_arrays(folder / pictures.FIXED)
+    config = _typed(record.resolved)
+    parts = [
+        summary(record, holds_images=fixed is not None or (folder / pictures.BATCH).exists()),
+        curves.learning(record),
+        curves.scores(record),
+        comparison(workdir / "table.md"),
+        pictures.attention(folder, fixed),
+        pictures.neighbours(folder, fixed),
+        pictures.first_batch(folder, config),
+        curves.running(record),
+        curves.schedules(record),
+        configuration(record.config),
+        calls(record),
+    ]
+    return web.page(
+        f"Training report: {workdir.resolve().name}", "".join(parts), style=pictures.STYLE
+    )
+
+
+def read_record(workdir: pathlib.Path) -> Record:
+    """What a run's folder holds in text; what is missing or damaged is empty."""
+    metrics = workdir / "metrics.jsonl"
+    try:
+        config = json.loads((workdir / "config.json").read_text())
+        written = metrics.stat().st_mtime
+    except (OSError, ValueError, RecursionError):
+        config, written = {}, None
+    return Record(
+        config if isinstance(config, dict) else {},
+        read_metrics(metrics),
+        read_summary(workdir),
+        read_calls(workdir / FOLDER),
+        written,
+    )
+
+
+def _typed(resolved: Mapping[str, Any]) -> Config | None:
+    try:
+        return from_dict(resolved)
+    except (UserError, TypeError, AttributeError):  # of a newer dino_jax
+        return None
+
+
+def summary(record: Record, *, holds_images: bool) -> Html:
+    """The verdict: where the run is, whether it is healthy, what it has learnt."""
+    told, kind = verdict.health(record)
+    parts = [web.paragraph(verdict.progress(record), kind="lead"), web.paragraph(told, kind=kind)]
+    parts += [web.paragraph(text, kind="bad") for text in verdict.warnings(record)]
+    parts += [web.paragraph(text) for text in verdict.learnt(record)]
+    parts.append(web.facts(verdict.figures(record)))
+    if holds_images:
+        embedded = str(record.resolved.get("data", {}).get("train", "")).startswith("embedded:")
+        whose = (
+            "It shows parts of photographs that come with scikit-image and scikit-learn; their "
+            "terms are in dino_jax's NOTICE."
+            if embedded
+            else "It holds thumbnails of your images: think of that before you send it on."
+        )
+        parts.append(web.paragraph(f"This page needs no network. {whose}", kind="note"))
+    return Html("".join(parts))
+
+
+def comparison(path: pathlib.Path) -> Html:
+    """The table over the baselines that ends a run (`table.md`)."""
+    title = "Against what needs no training"
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        told = "Left out: the run has no table.md (eval.baselines writes one when a run ends)."
+        return web.section(title, web.paragraph(told, kind="note"))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
+    notes = "".join(web.paragraph(line[2:], kind="note") for line in lines if line[:2] == "- ")
+    if len(rows) < 3:
+        return web.section(title, notes)
+    return web.section(title, web.table(rows[0], rows[2:], caption="percent correct") + notes)
+
+
+def configuration(config: Mapping[str, Any]) -> Html:
+    """Every field as requested and as resolved, and why it was picked."""
+    if not config:
+        return web.section("Configuration", web.paragraph("Left out: no config.json.", kind="note"))
+    requested, resolved = (_flat(config.get(name, {})) for name in ("requested", "resolved"))
+    rows = [[name, _value(requested.get(name)), _value(value)] for name, value in resolved.items()]
+    changed = [row for row in rows if row[1] != row[2]]
+    heads = ("field", "requested", "resolved")
+    reasons = [str(reason) for reason in config.get("reasons", [])]
+    parts = [web.paragraph(without_folders(reason)) for reason in reasons]
+    if changed:
+        parts.append(web.table(heads, changed, caption="what was left to be picked"))
+    parts.append(web.details(f"All {len(rows)} fields", web.table(heads, rows)))
+    return web.section("Configuration", "".join(parts))
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {}
+        flat |= inner or {f"{prefix}{name}": value}
+    return flat
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return without_folders(str(value)) if value is not None else "None"
+
+
+def calls(record: Record) -> Html:
+    """The command, the machine and the code of every call."""
+    if not record.calls:
+        told = "Left out: this run kept no report while it trained."
+        return web.section("Command and machine", web.paragraph(told, kind="note"))
+    parts = []
+    for number, call in enumerate(record.calls, start=1):
+        if len(record.calls) > 1:
+            parts.append(Html(f"<h3>Call {number}, from step {call.get('step', 0):,}</h3>"))
+        lasted = max(call.get("updated", 0) - call.get("began", 0), 0)
+        share = 100 * call.get("reporting", 0) / lasted if lasted else 0
+        about = {**call.get("machine", {}), "code": call.get("commit") or "no git checkout"}
+        about["this report"] = f"{call.get('reporting', 0):.1f} s of {lasted:.0f} ({share:.1f} %)"
+        parts += [web.code(str(call.get("command", ""))), web.table(("", ""), about.items())]
+    note = "Of absolute paths only the last part is shown."
+    return web.section("Command and machine", "".join(parts) + web.paragraph(note, kind="note"))
