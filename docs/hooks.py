@@ -53,7 +53,7 @@ def rewritten(page: str, markdown: str) -> str:
 
     def change(match: re.Match[str]) -> str:
         path = target_of(page, match[2])
-        if path is None or not (_outside(path) or (ROOT / path).is_dir()):
+        if path is None:
             return match[0]
         link = posixpath.relpath(place_on_site(path), posixpath.dirname(page) or ".")
         return f"{match[1]}{link}{match[3]}"
