@@ -30,6 +30,9 @@ EXECUTED = """
 dino_jax.evaluate knn --weights=runs/mine --against=random:runs/mine --against=pixels \
   --data=folder:photos/train --val=folder:photos/val
 dino_jax.evaluate correspond --weights=runs/first --data=one.jpg --val=other.jpg --out=pair
+dino_jax.evaluate pca --weights=runs/first --data=one.jpg --out=colours
+dino_jax.evaluate neighbours --weights=runs/first --data=folder:photos --out=sheet
+dino_jax.attend --weights=dino_vits16 --image=cat.jpg --out=pictures --html
 dino_jax.embed --weights=runs/mine --data=folder:photos --out=features.npz
 dino_jax.embed --weights=runs/mine --data=folder:photos --out=features.parquet
 dino_jax.convert --from=runs/quickstart --to=dino-pth --out=quickstart.pth
@@ -102,6 +105,9 @@ def check_evaluate(arguments: list[str]) -> None:
 def check_command(module: str, arguments: list[str]) -> None:
     """A command whose flags are `_define`, some `REQUIRED`; `_looking` looks at their values."""
     command = importlib.import_module(module)
+    if not hasattr(command, "REQUIRED"):  # it takes words too
+        assert flags.parse_words([module, *arguments], command._define, command.USAGE)[0]
+        return
     found = flags.parse_alone(
         [module, *arguments], command._define, command.USAGE, required=command.REQUIRED
     )
