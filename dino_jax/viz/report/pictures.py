@@ -3,7 +3,6 @@
 import io
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,7 +20,7 @@ _SIDE = 128  # pixels, at most, of a picture in the page
 
 STYLE = """
 .seen{display:flex;flex-wrap:wrap;gap:.3rem;align-items:flex-start;margin:0 0 .6rem}
-.seen img{display:block;height:auto}
+.seen img{display:block;height:auto;outline:1px solid var(--rule)}
 .seen .view{width:5.5rem}
 .seen .crop{width:2.6rem}
 .pixels{image-rendering:pixelated}
@@ -30,8 +29,9 @@ STYLE = """
 .time thead th,.near thead th{vertical-align:bottom}
 .time img,.near img{display:block;width:5rem;height:auto}
 .near .same img{outline:3px solid var(--good);outline-offset:-3px}
-.time th[scope=row],.near th[scope=row]{max-width:7rem;overflow-wrap:anywhere;color:var(--muted)}
-@media (max-width:40rem){.time img,.near img{width:3.6rem}.seen .view{width:4.4rem}}
+.time th span,.near th span{display:block;width:5rem;overflow-wrap:anywhere;color:var(--muted)}
+@media (max-width:40rem){.time img,.near img,.time th span,.near th span{width:3.4rem}
+  .time th span,.near th span{font-size:.68rem}.seen .view{width:4.4rem}}
 """
 
 
@@ -61,14 +61,14 @@ def attention(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html
     taken = _readable(folder, ATTENTION)
     if fixed is None or not taken:
         return _absent(title, "no snapshot was kept, or the network has no attention")
-    images = fixed["large"]
-    heads = ["", "image", *(f"step {step:,}" for step, _ in taken)]
-    rows = []
-    for place, image in enumerate(images):
-        shown = [rgb(image)]
-        shown += [overlay(image, kept["maps"][place], upsampling="smooth") for _, kept in taken]
+    heads = ["image", *(f"step {step:,}" for step, _ in taken)]
+    rows: list[list[Html]] = []
+    for place, image in enumerate(fixed["large"]):
         label = fixed["classes"][place] or fixed["names"][place]
-        rows.append([_short(label), *(_image(each, f"{label}, attention") for each in shown)])
+        rows.append([_labelled(image, label)])
+        for step, kept in taken:
+            shown = overlay(image, kept["maps"][place], upsampling="smooth")
+            rows[-1].append(_image(shown, f"attention at step {step}"))
     note = (
         "Where the CLS token of the teacher looks in the last block, the mean of its heads, on "
         "held-out images: the same ones throughout, chosen by their contrast alone. Colour begins "
@@ -100,19 +100,19 @@ def _nearest(kept: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> Html:
     rows = []
     for place, thumb in enumerate(fixed["thumbs"]):
         label = str(fixed["classes"][place])
-        cells: list[Any] = [_short(label or fixed["names"][place]), _image(rgb(thumb), "query")]
+        cells = [_labelled(thumb, label or fixed["names"][place])]
         for near, similarity, other in zip(
             kept["thumbs"][place], kept["similarity"][place], kept["classes"][place], strict=True
         ):
             same = "same class" if label and other == label else ""
             said = f"{other or 'neighbour'}, cosine {similarity:.2f}"
-            picture = _image(rgb(near), f"{said}{', ' if same else ''}{same}")
+            picture = _image(near, f"{said}{', ' if same else ''}{same}")
             cells.append(
                 Html(f'<div class="{"same" if same else ""}">{picture}{similarity:.2f}</div>')
             )
         rows.append(cells)
     number = len(kept["similarity"][0])
-    return _pictures("near", ["", "query", *(f"{n}." for n in range(1, number + 1))], rows)
+    return _pictures("near", ["query", *(f"{n}." for n in range(1, number + 1))], rows)
 
 
 def _readable(folder: pathlib.Path, kind: str) -> list[tuple[int, dict[str, np.ndarray]]]:
@@ -122,10 +122,10 @@ def _readable(folder: pathlib.Path, kind: str) -> list[tuple[int, dict[str, np.n
     return [(step, kept) for step, kept in found if kept is not None]
 
 
-def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
+def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -> Html:
     top = "".join(f'<th scope="col">{escaped(head)}</th>' for head in heads)
     body = "".join(
-        f'<tr><th scope="row">{escaped(first)}</th>'
+        f'<tr><th scope="row">{first}</th>'
         + "".join(f"<td>{cell}</td>" for cell in rest)
         + "</tr>\n"
         for first, *rest in rows
@@ -136,9 +136,10 @@ def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) ->
     )
 
 
-def _short(text: object) -> str:
-    text = str(text)
-    return text if len(text) <= 24 else f"{text[:23]}…"
+def _labelled(image: UInt8[np.ndarray, "h w c"], label: object) -> Html:
+    text = str(label)
+    shown = escaped(text if len(text) <= 24 else f"{text[:23]}…").replace("_", "_<wbr>")
+    return Html(f"{_image(image, text)}<span>{shown}</span>")
 
 
 def _absent(title: str, why: str) -> Html:

@@ -55,7 +55,7 @@ def write_arrays(path: pathlib.Path, arrays: Arrays) -> None:
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray] | None:
     """What `write_arrays` wrote; None where the file is missing or damaged."""
     try:
-        with np.load(path) as held:
+        with open(path, "rb") as file, np.load(file) as held:
             return {name: held[name] for name in held.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
