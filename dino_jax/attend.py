@@ -10,8 +10,8 @@ from absl import flags
 
 from dino_jax.config import UserError
 from dino_jax.config.looking import INTEGERS, REALS, SWITCHES, USAGE, WORDS, Looking, point_of
-from dino_jax.files import made
 from dino_jax.flags import parse_alone
+from dino_jax.interrupt import interruptible
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 75
 REQUIRED = ("weights", "image", "out")
@@ -37,21 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _attend(asked: Looking) -> tuple[list[pathlib.Path], str]:
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.interop.encoder import open_encoder
-    from dino_jax.viz.attend.write import write_pictures
+    from dino_jax.viz.attend.write import write_film, write_pictures
 
-    out = made(asked.out)
     reading: Any = {"offline": asked.offline, "precision": asked.precision}
     encoders = [open_encoder(spec, **reading) for spec in asked.weights]
-    if asked.filmed:
-        from dino_jax.viz.clips.write import write_clip
-
-        written = write_clip(
-            pathlib.Path(asked.image), out, encoders[0], size=asked.size, head=asked.head,
-            block=-1 if asked.block is None else asked.block, mass=asked.mass or None,
-            fps=asked.fps, frames=asked.frames, blend=asked.blend,
-        )  # fmt: skip
-        return written, ""
-    return write_pictures(asked, encoders, out)
+    if not asked.filmed:
+        return write_pictures(asked, encoders)
+    with interruptible() as stop:
+        files = write_film(asked, encoders[0], stop=stop)
+        if stop():
+            raise KeyboardInterrupt
+    return files, ""
 
 
 def _looking(flag: flags.FlagValues) -> Looking:

@@ -13,7 +13,7 @@ MASS = 0.6
 INTEGERS = {"size": 480, "block": None, "head": None}
 REALS = ("mass", "fps", "blend")
 WORDS = {"upsampling": ("nearest", "smooth"), "precision": ("float32", "bfloat16")}
-SWITCHES = ("square", "heads", "stats", "html", "video", "frames", "offline")
+SWITCHES = ("square", "heads", "stats", "html", "video", "frames", "beside", "offline")
 """The flags by what they take; the first word is the default."""
 
 
@@ -41,6 +41,7 @@ class Looking:
     video: bool = False
     fps: float | None = None
     frames: bool = False
+    beside: bool = False
     blend: float = 0.9
     offline: bool = False
     precision: str = "float32"
@@ -55,8 +56,17 @@ class Looking:
             raise UserError(f"--blend={self.blend:g}: expected an opacity between 0 and 1")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps={self.fps:g}: expected frames a second, above 0")
-        if self.filmed and len(self.weights) > 1:
-            raise UserError("--compare is of photographs: a video takes one --weights")
+        of_films = {"--fps": self.fps, "--frames": self.frames, "--beside": self.beside}
+        of_pictures = {
+            "--compare": len(self.weights) > 1, "--point": self.points, "--heads": self.heads,
+            "--stats": self.stats, "--html": self.html,
+        }  # fmt: skip
+        wrong = [
+            flag for flag, given in (of_pictures if self.filmed else of_films).items() if given
+        ]
+        if wrong:
+            what = "photographs, and" if self.filmed else "videos (or --video), and"
+            raise UserError(f"{wrong[0]} is of {what} --image={self.image} is not that")
 
     @property
     def filmed(self) -> bool:
@@ -100,10 +110,11 @@ usage: python -m dino_jax.attend --weights=SPEC --image=FILE|FOLDER|VIDEO --out=
 --upsampling=nearest or smooth: how maps are enlarged
 --blend=0.9          opacity of full colour
 --heads              every head's map as a file too, and its mask, as the original writes them
---stats              distance, entropy and similarity of every head of every block: stats.json, .png
---html               one page to explore every patch, block and head: DIR/attention.html
+--stats              instead: distance, entropy and similarity of every head of every block
+--html               instead: one page to explore every patch, block and head, attention.html
 --video              the images of a folder are the frames of a video
---fps=, --frames     of a video: frames a second (as the video's), and every frame as a file
+--fps=, --frames, --beside   of a video: frames a second (as the video's), every frame as a file
+                     too, the frame and its attention side by side
 --precision=float32  or bfloat16, of the products inside the network
 --offline            download nothing: say what to put where
 """

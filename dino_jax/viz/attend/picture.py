@@ -64,6 +64,8 @@ def open_rows(
         UserError: as `open_pictures`; or the networks read other numbers of channels.
     """
     channels = _channels(encoders)
+    for encoder in encoders:
+        _check_size(encoder, size)
 
     def row(image: UInt8[np.ndarray, "h w c"], name: str) -> tuple[Picture, ...]:
         return tuple(
@@ -129,14 +131,20 @@ def pictured(
         UserError: the size is less than a patch, or more than there is memory for.
     """
     height, width = shape_at(image.shape[0], image.shape[1], size=size, square=square)
+    _check_size(encoder, size)
     patch = encoder.patch_size
-    if size < patch:
-        raise UserError(f"--size={size}: less than a patch of {encoder.name}, {patch} pixels")
     rows, columns = height // patch, width // patch
     check_room(encoder, rows, columns, name=name or "an image", shape=image.shape[:2])
     resized = resize_image(image, height, width, Image.Resampling.BILINEAR)
     pixels = np.ascontiguousarray(resized[: rows * patch, : columns * patch])
     return Picture(name, shown(pixels), pixels)
+
+
+def _check_size(encoder: Encoder, size: int) -> None:
+    if size < encoder.patch_size:
+        raise UserError(
+            f"--size={size}: less than a patch of {encoder.name}, {encoder.patch_size} pixels"
+        )
 
 
 def shape_at(height: int, width: int, *, size: int, square: bool = False) -> tuple[int, int]:

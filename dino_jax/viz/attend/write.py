@@ -1,10 +1,12 @@
 """All that the command `attend` writes of photographs."""
 
+import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dino_jax.config import UserError
 from dino_jax.config.looking import Looking
+from dino_jax.files import made
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.figure import Seen, Style, write_figure
 from dino_jax.viz.attend.files import Names, Written, write_arrays, write_heads
@@ -13,14 +15,18 @@ from dino_jax.viz.attend.picture import Picture, open_rows
 from dino_jax.viz.attend.stats import write_stats
 
 
-def write_pictures(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path) -> Written:
+def write_pictures(asked: Looking, encoders: Sequence[Encoder]) -> Written:
     """Write figures, files of heads, measures or the page, as asked.
 
     Raises:
         UserError: what is asked for cannot be had of these weights or these images.
     """
-    check(asked, encoders, out)
-    rows = open_rows(asked.image, encoders, size=asked.size, square=asked.square)
+    check(asked, encoders)
+    rows: Iterator[tuple[Picture, ...]] = open_rows(
+        asked.image, encoders, size=asked.size, square=asked.square
+    )
+    rows = itertools.chain([next(rows)], rows)  # nothing is made for what cannot be read
+    out = made(asked.out)
     if asked.html:
         from dino_jax.viz.explorer.write import write_explorer
 
@@ -37,7 +43,37 @@ def write_pictures(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Pat
     return Written(files)
 
 
-def check(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path) -> None:
+def write_film(asked: Looking, encoder: Encoder, *, stop: Callable[[], bool]) -> list[pathlib.Path]:
+    """Write the film of a video, or of a folder of its frames; `stop` is asked between frames.
+
+    Raises:
+        UserError: as `viz.clips.write.write_clip`.
+    """
+    from dino_jax.viz.clips.write import write_clip
+
+    check(asked, [encoder])
+    source = pathlib.Path(asked.image).expanduser()
+    if not source.exists():
+        raise UserError(f"there is no file or folder {source}: name a video, or a folder of frames")
+    return write_clip(
+        source,
+        made(asked.out),
+        encoder,
+        size=asked.size,
+        square=asked.square,
+        head=asked.head,
+        block=_block(asked),
+        mass=asked.mass or None,
+        fps=asked.fps,
+        frames=asked.frames,
+        blend=asked.blend,
+        upsampling=asked.upsampling,
+        beside=asked.beside,
+        stop=stop,
+    )
+
+
+def check(asked: Looking, encoders: Sequence[Encoder]) -> None:
     """Refuse, before anything is read, what these weights cannot show.
 
     Raises:
@@ -51,6 +87,7 @@ def check(asked: Looking, encoders: Sequence[Encoder], out: pathlib.Path) -> Non
                 f"--head={asked.head}: {encoder.name} has {encoder.heads} heads, from 0"
             )
     folder = pathlib.Path(asked.image).expanduser()
+    out = asked.out
     if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--out={out} lies among the images of {folder}: name a folder outside it")
 

@@ -1,5 +1,6 @@
 """Networks small enough to run in a moment, of every kind."""
 
+import dataclasses
 import functools
 
 from dino_jax.config import ModelConfig
@@ -27,13 +28,11 @@ def xcit() -> Encoder:
     return encoder(ModelConfig(arch="xcit_small_12", patch_size=8, width=16, depth=1, heads=2))
 
 
-@functools.cache
 def resnet() -> Encoder:
     """No attention."""
-    return encoder(ModelConfig(arch="resnet50", width=16), size=32)
+    return dataclasses.replace(vit(), name="resnet", arch="resnet50", heads=0)
 
 
-@functools.cache
 def pixels() -> Encoder:
     """No network."""
     return open_encoder("pixels")
