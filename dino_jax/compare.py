@@ -58,7 +58,7 @@ def _many(folders: Sequence[pathlib.Path], flag: FlagValues) -> str:
     out, runs = checked_out(flag.out or "compare.html"), open_runs(folders)
     measured = [read_measured(pathlib.Path(file).expanduser()) for file in flag.scores]
     path = write_comparison(out, runs, axis=flag.x, measured=measured)
-    return f"{summary(runs, flag.x)}\nwrote {path}\n"
+    return f"{summary(runs, flag.x, measured)}\nwrote {path}\n"
 
 
 def _define(values: FlagValues) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import pathlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dino_jax.config import UserError
@@ -69,33 +69,40 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def rows(measured: Measured) -> Iterator[list[str]]:
-    """Networks with figures and intervals, then what the first is less each other."""
+def columns(measured: Measured, runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows: a column a network, then one for what the first is less each other."""
     names = list(measured.intervals)
-    keys = _keys(measured)
-    for name in names:
-        cells = [name]
-        for key in keys:
+    known = {name: _known(name, runs) for name in names}
+    heads = [measured.protocol, *known.values()]
+    heads += [f"{known[names[0]]} less {known.get(other, other)}" for other in measured.differences]
+    rows = []
+    for key in dict.fromkeys(key for found in measured.intervals.values() for key in found):
+        row = [key]
+        for name in names:
             figure = _number(measured.figures.get(name, {}).get(key))
             bounds = _bounds(measured.intervals[name].get(key, (None, None)), ".1f")
-            cells.append("–" if math.isnan(figure) else f"{figure:.1f}{bounds}")
-        yield cells
-    for other, found in measured.differences.items():
-        cells = [f"{names[0]} less {other}"]
-        for key in keys:
-            each = found.get(key)
-            if each is None:
-                cells.append("–")
-                continue
-            bounds = _bounds((each["low"], each["high"]), "+.1f")
-            verdict = f" {each['verdict']}" if "verdict" in each else ""
-            cells.append(f"{signed(_number(each['value']))}{bounds}{verdict}")
-        yield cells
+            row.append("–" if math.isnan(figure) else f"{figure:.1f}{bounds}")
+        row += [_difference(found.get(key)) for found in measured.differences.values()]
+        rows.append(row)
+    return heads, rows
 
 
-def _keys(measured: Measured) -> list[str]:
-    """Figures that have an interval."""
-    return list(dict.fromkeys(key for found in measured.intervals.values() for key in found))
+def _known(name: str, runs: Sequence[Run]) -> str:
+    """The short name of a run where its weights were given as its folder."""
+    folder, colon, part = name.rpartition(":")
+    if not colon or part not in ("teacher", "student"):
+        folder, colon, part = name, "", ""
+    for run in runs:
+        if pathlib.Path(folder).resolve() == run.folder.resolve():
+            return run.name + colon + part
+    return name
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    bounds = _bounds((found["low"], found["high"]), "+.1f")
+    return f"{signed(_number(found['value']))}{bounds} {found.get('verdict', '')}".rstrip()
 
 
 def _bounds(bounds: Sequence[float | None], form: str) -> str:
@@ -129,8 +136,10 @@ def paired(runs: Sequence[Run], out: pathlib.Path, measured: Sequence[Measured])
     parts: list[str] = []
     for each in measured:
         of = f" on {each.data}" if each.data else ""
-        heads = [each.protocol, *_keys(each)]
-        parts.append(table(heads, rows(each), caption=f"{each.protocol}{of}, percent"))
+        parts.append(table(*columns(each, runs), caption=f"{each.protocol}{of}, percent"))
+        if not any(name != _known(name, runs) for name in each.intervals):
+            none = f"No network of {each.file} was given as the folder of one of these runs."
+            parts.append(paragraph(none, kind="bad"))
     if measured:
         said = (
             "In brackets the 95 % interval, 1,000 bootstrap resamples of the images, of a "

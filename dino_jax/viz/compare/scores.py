@@ -31,6 +31,8 @@ class Table(NamedTuple):
     caption: str
     names: tuple[str, ...]
     figures: Figures
+    alike: bool
+    """Whether all runs are at the same point, or at their ends."""
 
 
 def tables(runs: Sequence[Run], axis: str) -> list[Table]:
@@ -44,10 +46,13 @@ def tables(runs: Sequence[Run], axis: str) -> list[Table]:
             for run in runs
         }
         where = f"{AXES[axis]} {number(shared)}: the last at which all runs were scored"
-        found.append(Table(where, names, _figures([at[name] for name in names])))
+        found.append(Table(where, names, _figures([at[name] for name in names]), True))
     ends = ", ".join(f"{run.name} at step {run.step:,}" for run in runs)
     last = [{**_newest(run), **(run.summary if run.ended else {})} for run in runs]
-    found.append(Table(f"at the end, or as far as it is: {ends}", names, _figures(last)))
+    finished = all(run.finished for run in runs)
+    where = f"{'at the end' if finished else 'as far as they are'}: {ends}"
+    alike = finished or len({run.step for run in runs}) == 1
+    found.append(Table(where, names, _figures(last), alike))
     return [each for each in found if each.figures]
 
 
@@ -93,17 +98,17 @@ def columns(shown: Table, runs: Sequence[Run]) -> tuple[list[str], list[list[str
 
     That is the difference of two on the same images, or mean and spread of repeats.
     """
-    heads, spread = ["score", *shown.names], len(runs) > 2 and repeats(runs)
-    differ = len(runs) == 2 and same_images(runs)
+    heads, spread = ["score", *shown.names], shown.alike and len(runs) > 2 and repeats(runs)
+    differ = shown.alike and len(runs) == 2 and same_images(runs)
     if differ:
-        heads.append(f"{runs[1].name} less {runs[0].name}")
+        heads.append(f"{runs[0].name} less {runs[1].name}")
     elif spread:
         heads += ["mean", "standard deviation"]
     rows = []
     for name, values in shown.figures.items():
         row = [name, *map(_one, values)]
         if differ:
-            row.append(signed(values[1] - values[0]))
+            row.append(signed(values[0] - values[1]))
         elif spread:
             known = not any(map(math.isnan, values))
             row += [

@@ -8,6 +8,7 @@ from dino_jax.files import made, whole
 from dino_jax.viz.compare.attention import STYLE, attention
 from dino_jax.viz.compare.curves import curves
 from dino_jax.viz.compare.paired import Measured, paired
+from dino_jax.viz.compare.paired import columns as paired_columns
 from dino_jax.viz.compare.runs import Run
 from dino_jax.viz.compare.scores import columns, scores, tables
 from dino_jax.viz.compare.settings import differences, same_images, settings
@@ -106,7 +107,7 @@ def state(run: Run) -> str:
     return "finished" if run.finished else "stopped"
 
 
-def summary(runs: Sequence[Run], axis: str) -> str:
+def summary(runs: Sequence[Run], axis: str, measured: Sequence[Measured] = ()) -> str:
     """What differs and the scores, for a terminal."""
     differing = [[each.path, *each.values] for each in differences(runs)]
     names = [run.name for run in runs]
@@ -117,6 +118,8 @@ def summary(runs: Sequence[Run], axis: str) -> str:
         lines += ["", "the configurations are the same"]
     for shown in tables(runs, axis):
         lines += ["", shown.caption, *aligned(*columns(shown, runs))]
+    for each in measured:
+        lines += ["", *aligned(*paired_columns(each, runs))]
     return "\n".join(lines).strip() + "\n"
 
 

@@ -16,7 +16,7 @@ from dino_jax.viz.web.scale import LARGEST, SMALLEST, Scale, ends, number, scale
 WIDTH, HEIGHT = 400, 250
 """Of the view box. At 336 px, what a phone leaves, text of 13.6 units is 11.4 px high."""
 _TOP, _BOTTOM, _RIGHT = 26, 36, 8
-_CHARACTER = 7.6  # about the width of one, in the same units
+_CHARACTER = 8.7  # the width of a digit in a wide font, in the same units
 _LINE = 14.5  # the height of a line of text
 
 
@@ -180,18 +180,20 @@ def _level_names(plot: _Plot, levels: Mapping[str, float], drawn: Sequence[Drawn
     named = [each for each in levels.items() if each[0]]
     for name, value in sorted(named, key=lambda each: -each[1]):
         width, at = _CHARACTER * len(name), plot.up(value)
-        lefts = (WIDTH - _RIGHT - width, plot.left + 4, (plot.left + WIDTH - _RIGHT - width) / 2)
-        choices = [
-            (max(left, 0.0), top, max(left, 0.0) + width, top + _LINE)
+        right = max(WIDTH - _RIGHT - width, 0.0)
+        lefts = {"end": right, "start": plot.left + 4, "middle": (plot.left + right) / 2}
+        choices = {
+            (left, top, left + width, top + _LINE): anchor
             for top in (at - _LINE - 1.5, at + 2)
             if 0 < top < HEIGHT - _BOTTOM - _LINE + 4
-            for left in lefts
-        ]
+            for anchor, left in lefts.items()
+        }
         box = min(choices, key=lambda each: _covered(each, boxes, taken))
         boxes.append(box)
+        place = {"end": box[2], "start": box[0], "middle": (box[0] + box[2]) / 2}[choices[box]]
         parts.append(
-            f'<text class="level-name" x="{box[0]:.1f}" y="{box[3] - 3.5:.1f}">'
-            f"{escaped(name)}</text>\n"
+            f'<text class="level-name" x="{min(place, WIDTH):.1f}" y="{box[3] - 3.5:.1f}" '
+            f'text-anchor="{choices[box]}">{escaped(name)}</text>\n'
         )
     return "".join(parts)
 
