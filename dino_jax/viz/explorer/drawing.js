@@ -59,7 +59,7 @@ function drawMap(canvas, { photo, grey }, map, grid, { full, colours, blend, smo
   context.globalAlpha = 1;
   context.imageSmoothingEnabled = smooth;
   context.drawImage(coloured(map, grid, full, colours), 0, 0, width, height);
-  const thick = Math.max(width, height) / 300;
+  const thick = Math.max(Math.max(width, height) / 300, 1.4);
   if (mask) drawBorder(context, mask, grid, width, height, thick);
   if (marked !== null) drawMark(context, marked, grid, width, height, thick);
 }

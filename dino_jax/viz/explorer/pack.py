@@ -136,9 +136,9 @@ def _rounded(
     tolerance: float,
 ) -> _Rounded:
     """The largest step found within the tolerance, as far as 16 bits reach."""
+    keys = keys - keys.mean(axis=0, keepdims=True)
     asking, asked, strength = _balanced(queries, keys)
     balanced = np.stack([asking, asked])
-    keys = keys - keys.mean(axis=0, keepdims=True)
     tokens = len(queries)
     trial, final = (_spaced(tokens, count) for count in (_TRIAL_ROWS, ROWS))
     wanted = [_maps(queries, keys, rows) for rows in (trial, final)]
@@ -165,16 +165,32 @@ def _rounded(
 def _balanced(
     queries: Float[np.ndarray, "tokens channels"], keys: Float[np.ndarray, "tokens channels"]
 ) -> tuple[
-    Float[np.ndarray, "rank tokens"], Float[np.ndarray, "rank tokens"], Float[np.ndarray, "rank"]
+    Float[np.ndarray, "channels tokens"],
+    Float[np.ndarray, "channels tokens"],
+    Float[np.ndarray, "channels"],
 ]:
-    """U S and V S of queries keys^T = U S V^T, keys centred, and S; without forming the product."""
-    keys = keys.astype(np.float64)
-    left, up = np.linalg.qr(queries.astype(np.float64))
-    right, down = np.linalg.qr(keys - keys.mean(axis=0, keepdims=True))
-    u, strength, v = np.linalg.svd(up @ down.T)
+    """U S and V S of queries keys^T = U S V^T, and S, without forming the product.
+
+    From the whitened queries and keys: by their Gram matrices, which are small. Directions that
+    they lack get next to nothing; the logits stay the same whatever the whitening.
+    """
+    white, coloured = _whitening(queries)
+    keys_white, keys_coloured = _whitening(keys)
+    u, strength, v = np.linalg.svd(coloured @ keys_coloured.T)
     strength = np.maximum(strength, np.finfo(np.float32).tiny)
-    u, v = left @ u * strength[None, :], right @ v.T * strength[None, :]
-    return u.T, v.T, strength
+    asking = queries.astype(np.float64) @ (white @ u * strength[None, :])
+    asked = keys.astype(np.float64) @ (keys_white @ v.T * strength[None, :])
+    return asking.T, asked.T, strength
+
+
+def _whitening(
+    values: Float[np.ndarray, "tokens channels"],
+) -> tuple[Float[np.ndarray, "channels channels"], Float[np.ndarray, "channels channels"]]:
+    """W and its inverse C: the columns of values W are orthonormal, or 0, and (values W) C them."""
+    wide = values.astype(np.float64)
+    squares, axes = np.linalg.eigh(wide.T @ wide)
+    lengths = np.sqrt(np.maximum(squares, max(1e-12 * squares[-1], 1e-24)))
+    return axes / lengths[None, :], lengths[:, None] * axes.T
 
 
 def _first_step(channels: int, tokens: int, tolerance: float) -> float:
