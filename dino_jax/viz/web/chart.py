@@ -4,9 +4,10 @@ It is read without a script, in light and dark, at the width of a phone, in grey
 has its mark) and by a screen reader; `page` adds the values under the pointer.
 """
 
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dino_jax.viz.web.curve import Drawn, key, prepared
@@ -174,7 +175,7 @@ def _level_lines(plot: _Plot, levels: Mapping[str, float]) -> str:
 
 def _level_names(plot: _Plot, levels: Mapping[str, float], drawn: Sequence[Drawn]) -> str:
     """Each name on its line, where it covers the fewest points and no other name."""
-    taken = [(plot.across(x), plot.up(y)) for each in drawn for x, y in each.points]
+    taken = [place for each in drawn for place in _passed(plot, each)]
     boxes: list[tuple[float, float, float, float]] = []
     parts = []
     named = [each for each in levels.items() if each[0]]
@@ -196,6 +197,16 @@ def _level_names(plot: _Plot, levels: Mapping[str, float], drawn: Sequence[Drawn
             f'text-anchor="{choices[box]}">{escaped(name)}</text>\n'
         )
     return "".join(parts)
+
+
+def _passed(plot: _Plot, drawn: Drawn) -> Iterator[tuple[float, float]]:
+    """Where a curve passes, close enough that no name fits between."""
+    places = [(plot.across(x), plot.up(y)) for x, y in drawn.points if not math.isnan(y)]
+    yield from places[:1]
+    for (x, y), (on, up) in itertools.pairwise(places):
+        parts = math.ceil(max(abs(on - x), abs(up - y)) / 6) or 1
+        for n in range(1, parts + 1):
+            yield x + (on - x) * n / parts, y + (up - y) * n / parts
 
 
 def _covered(
