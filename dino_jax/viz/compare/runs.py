@@ -1,6 +1,7 @@
 """The runs that are compared: their folders read, short names, and where their steps lie."""
 
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ def open_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
             raise UserError(f"{folder} is no run ({why}): name folders given to main as --workdir")
         if any(folder.resolve() == other.resolve() for other in folders[:place]):
             raise UserError(f"{folder} is named twice: name each run once")
-    names = short_names([folder.resolve() for folder in folders])
+    names = short_names([pathlib.Path(os.path.abspath(folder)) for folder in folders])
     return [_opened(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
