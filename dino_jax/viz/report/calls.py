@@ -19,6 +19,11 @@ import jax
 from dino_jax import files
 
 FILE = "calls.json"
+_NUMBER: tuple[type, ...] = (int, float)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "step": int, "began": _NUMBER, "updated": _NUMBER, "reporting": _NUMBER,
+    "command": str, "commit": str, "machine": dict, "troubles": dict,
+}  # fmt: skip
 _FOLDERS = re.compile(r"(?<![^=:,\s])~?/[^,]*(?=/[^/,]+)")
 
 
@@ -28,9 +33,18 @@ def read_calls(folder: pathlib.Path) -> list[dict[str, Any]]:
         content = json.loads((folder / FILE).read_text())
     except (OSError, ValueError, RecursionError):
         return []
-    if not isinstance(content, list) or not all(isinstance(call, dict) for call in content):
-        return []
-    return content
+    ours = isinstance(content, list) and all(map(_is_call, content))
+    return content if ours else []
+
+
+def _is_call(value: Any) -> bool:
+    """Whether it has the fields of `new_call`, of their types."""
+    if not isinstance(value, dict):
+        return False
+    if not all(isinstance(value.get(name), kinds) for name, kinds in _KINDS.items()):
+        return False
+    alarms = value["troubles"].get("alarms", [])
+    return all(isinstance(each, dict) and {"step", "text"} <= each.keys() for each in alarms)
 
 
 def write_calls(folder: pathlib.Path, calls: Sequence[Mapping[str, Any]]) -> None:

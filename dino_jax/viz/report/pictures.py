@@ -2,7 +2,7 @@
 
 import io
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,18 +35,33 @@ STYLE = """
 """
 
 
+def panels(folder: pathlib.Path, config: Config | None) -> Iterator[Html]:
+    """All of them; what cannot be had is left out with a line that says why."""
+    fixed = snapshots.read_arrays(folder / FIXED)
+    made: dict[str, Callable[[], Html]] = {
+        "Attention while training": lambda: attention(folder, fixed),
+        "Nearest neighbours": lambda: neighbours(folder, fixed),
+        "The first batch, as the network sees it": lambda: first_batch(folder, config),
+    }
+    for title, body in made.items():
+        try:
+            yield section(title, body())
+        except (KeyError, IndexError, ValueError, TypeError):  # of another version, put together
+            yield section(title, _left_out("what was kept of it cannot be read"))
+
+
 def first_batch(folder: pathlib.Path, config: Config | None) -> Html:
     """The first images of step 0 after all augmentation, a row an image."""
     rows = None if config is None else read_sheet(folder / BATCH, config.crops)
     if not rows:
-        return _absent("The first batch", "it was not kept")
+        return _left_out("it was not kept")
     body = "".join(_row(seen, number) for number, seen in enumerate(rows, start=1))
     note = (
         "What the network saw in step 0: of each image the two global views, then the local crops, "
         "after flips, colour jitter, greyscale, blur and solarisation. If nobody could tell that "
         "the crops of a row belong together, augment less."
     )
-    return section("The first batch, as the network sees it", body + paragraph(note, kind="note"))
+    return Html(body + paragraph(note, kind="note"))
 
 
 def _row(seen: Seen, number: int) -> str:
@@ -57,10 +72,9 @@ def _row(seen: Seen, number: int) -> str:
 
 def attention(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
     """Attention on held-out images: a row an image, a column a step."""
-    title = "Attention while training"
     taken = _readable(folder, ATTENTION)
     if fixed is None or not taken:
-        return _absent(title, "no snapshot was kept, or the network has no attention")
+        return _left_out("no snapshot was kept, or the network has no attention")
     heads = ["image", *(f"step {step:,}" for step, _ in taken)]
     rows: list[list[Html]] = []
     for place, image in enumerate(fixed["large"]):
@@ -74,14 +88,14 @@ def attention(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html
         "held-out images: the same ones throughout, chosen by their contrast alone. Colour begins "
         "at an even share; lighter is more. Each picture has a scale of its own."
     )
-    return section(title, _pictures("time", heads, rows) + paragraph(note, kind="note"))
+    return Html(_pictures("time", heads, rows) + paragraph(note, kind="note"))
 
 
 def neighbours(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
     """Held-out images and the training images nearest to them, newest; those of before folded."""
     taken = _readable(folder, NEIGHBOURS)
     if fixed is None or not taken:
-        return _absent("Nearest neighbours", "no snapshot was kept")
+        return _left_out("no snapshot was kept")
     (first, before), (step, kept) = taken[0], taken[-1]
     body = _nearest(kept, fixed)
     labelled = any(fixed["classes"])
@@ -93,7 +107,7 @@ def neighbours(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Htm
     parts = body + paragraph(note, kind="note")
     if first != step:
         parts += details(f"At step {first:,}", _nearest(before, fixed))
-    return section("Nearest neighbours", parts)
+    return Html(parts)
 
 
 def _nearest(kept: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> Html:
@@ -142,8 +156,8 @@ def _labelled(image: UInt8[np.ndarray, "h w c"], label: object) -> Html:
     return Html(f"{_image(image, text)}<span>{shown}</span>")
 
 
-def _absent(title: str, why: str) -> Html:
-    return section(title, paragraph(f"Left out: {why}.", kind="note"))
+def _left_out(why: str) -> Html:
+    return paragraph(f"Left out: {why}.", kind="note")
 
 
 def _image(image: UInt8[np.ndarray, "h w c"], alt: str, kind: str = "") -> Html:

@@ -11,7 +11,6 @@ from dino_jax.config.fields import from_dict
 from dino_jax.interop.runs import read_metrics, read_summary
 from dino_jax.viz.report import curves, pictures, verdict
 from dino_jax.viz.report.calls import read_calls, without_folders
-from dino_jax.viz.report.snapshots import read_arrays
 from dino_jax.viz.report.verdict import Record
 from dino_jax.viz.web import page as web
 from dino_jax.viz.web.page import Html
@@ -38,16 +37,14 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
 def report(workdir: pathlib.Path) -> str:
     """The page of a run, of what is in its folder now."""
     record, folder = read_record(workdir), workdir / FOLDER
-    fixed = read_arrays(folder / pictures.FIXED)
     config = _typed(record.resolved)
+    holds_images = any((folder / name).exists() for name in (pictures.FIXED, pictures.BATCH))
     parts = [
-        summary(record, holds_images=fixed is not None or (folder / pictures.BATCH).exists()),
+        summary(record, holds_images=holds_images),
         curves.learning(record),
         curves.scores(record),
         comparison(workdir / "table.md"),
-        pictures.attention(folder, fixed),
-        pictures.neighbours(folder, fixed),
-        pictures.first_batch(folder, config),
+        *pictures.panels(folder, config),
         curves.running(record),
         curves.schedules(record),
         configuration(record.config),
@@ -67,12 +64,16 @@ def read_record(workdir: pathlib.Path) -> Record:
     except (OSError, ValueError, RecursionError):
         config, written = {}, None
     return Record(
-        config if isinstance(config, dict) else {},
+        config if _is_record(config) else {},
         read_metrics(metrics),
         read_summary(workdir),
         read_calls(workdir / FOLDER),
         written,
     )
+
+
+def _is_record(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("resolved"), dict)
 
 
 def _typed(resolved: Mapping[str, Any]) -> Config | None:
