@@ -1,15 +1,26 @@
 import itertools
+import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
 
 from dino_jax.config import UserError
-from dino_jax.data.embedded import TRAIN_WINDOWS, VAL_WINDOWS, EmbeddedSource, cells
+from dino_jax.data.embedded import (
+    PHOTOGRAPHS,
+    TRAIN_WINDOWS,
+    VAL_WINDOWS,
+    EmbeddedSource,
+    cells,
+)
 from dino_jax.data.sources import open_source
 
 GAP = 8  # pixels that neither split sees
 Rectangle = tuple[int, int, int, int]
+
+
+NOTICE = pathlib.Path(__file__).parents[2] / "NOTICE"
 
 
 def opened(spec: str, channels: int = 3) -> EmbeddedSource:
@@ -109,3 +120,17 @@ def test_one_channel_is_grey_and_four_are_refused() -> None:
     assert opened("embedded:photos:val", 1).load(0).shape == (64, 64, 1)
     with pytest.raises(UserError, match="1 or 3 channels"):
         opened("embedded:photos", 4)
+
+
+def test_what_may_be_shown_is_what_the_notice_says() -> None:
+    text = NOTICE.read_text().split("Photographs\n----")[1].split("What is not redistributed")[0]
+    allowed, refused = text.split("CC BY 2.0: https", maxsplit=1)
+    for photograph in PHOTOGRAPHS:
+        word = re.compile(rf"\b{photograph.name.removesuffix('_left')}\b")
+        assert bool(word.search(allowed)) == photograph.shown, photograph.name
+        assert photograph.shown or word.search(refused), photograph.name
+    source = opened("embedded:photos:val")
+    hidden = {
+        source.name(i).split("@")[0] for i in range(len(source)) if not source.may_be_shown(i)
+    }
+    assert hidden == {"moon", "motorcycle_left"}

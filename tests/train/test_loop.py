@@ -19,6 +19,7 @@ from dino_jax.train.loop import Loop, Plan
 from dino_jax.train.records import Records
 from dino_jax.train.sharding import make_mesh
 from dino_jax.train.state import TrainState
+from dino_jax.types import Params
 from tests.data.fakes import FakeSource
 
 Metrics = dict[str, Any]
@@ -39,7 +40,8 @@ class FakeCheckpoints(Checkpoints):
 
 
 def state_at(step: int) -> TrainState:
-    return TrainState(jnp.asarray(step, jnp.int32), {}, {}, {}, {}, jnp.zeros((1, 8)), {})
+    teacher, stats = ({f"backbone.{name}": jnp.zeros(1)} for name in ("w", "mean"))
+    return TrainState(jnp.asarray(step, jnp.int32), {}, teacher, {}, stats, jnp.zeros((1, 8)), {})
 
 
 def batches(replaced: dict[int, int]) -> Iterator[dict[str, np.ndarray]]:
@@ -76,8 +78,10 @@ class Books:
             watch=CollapseWatch(8),
             evaluate=self._evaluate,
             source=FakeSource(9, damaged=(1, 5)),
+            reporter=self,
         )
         self.start = start
+        self.told: list[tuple[int, bool, Metrics]] = []
 
     def _step(
         self, state: TrainState, batch: dict[str, jax.Array]
@@ -90,6 +94,16 @@ class Books:
     def _evaluate(self, state: TrainState, final: bool) -> Metrics:
         self.evaluated.append((int(state.step), final))
         return {"knn_top1": 50.0}
+
+    def begin(self, step: int) -> None:
+        raise AssertionError("the run says where it begins, not the loop")
+
+    def line(self, line: Metrics, teacher: Params, troubles: Metrics, *, evaluated: bool) -> None:
+        assert read_metrics(self.path)[-1]["step"] == line["step"], "told before it was written"
+        assert set(teacher) == {"backbone.w", "backbone.mean"}
+        self.told.append((line["step"], evaluated, dict(troubles)))
+
+    end = begin
 
     def run(self, stop: Callable[[], bool] = lambda: False, **replaced: int) -> list[Metrics]:
         spoilt = {int(number.removeprefix("at")): index for number, index in replaced.items()}
@@ -111,6 +125,14 @@ def test_what_is_due_when(tmp_path: pathlib.Path) -> None:
         assert line["loss"] == pytest.approx(1 / line["step"], rel=1e-7)
         assert line["images_per_second"] > 0
         assert 0 <= line["data_wait"] <= 1
+
+
+def test_the_report_is_told_of_every_line(tmp_path: pathlib.Path) -> None:
+    books = Books(tmp_path, of_step=lambda step: {"skipped": float(step == 5)} | HEALTHY)
+    lines = books.run()
+    assert [step for step, _, _ in books.told] == [line["step"] for line in lines]
+    assert [step for step, evaluated, _ in books.told if evaluated] == [0, 6, 12]
+    assert [troubles["skipped_updates"] for _, _, troubles in books.told] == [0, 1, 1, 1, 1]
 
 
 def test_a_line_never_outlives_the_checkpoint_that_a_resume_starts_from(
