@@ -33,12 +33,22 @@ class Measures(NamedTuple):
 def measured(held: Projections, patch: int) -> Measures:
     """The measures of every block that is held; `patch` is in pixels."""
     blocks, heads = held.queries.shape[:2]
-    found = np.empty((3, blocks, heads))
-    for block in range(blocks):
-        for head in range(heads):
-            found[:, block, head] = _head(held, block, head)
-    tokens = 1 + held.rows * held.columns
-    return Measures(found[0] * patch, found[1], found[1] / np.log(tokens), found[2])
+    patches = held.rows * held.columns
+    y, x = np.divmod(np.arange(patches, dtype=np.float32), np.float32(held.columns))
+    distance, entropy = np.zeros((2, blocks, heads))
+    together = np.zeros((blocks, heads, patches))
+    for start in range(0, patches, _ROWS):
+        part = slice(start, start + _ROWS)
+        apart = np.hypot(y[part, None] - y[None], x[part, None] - x[None])
+        for each in np.ndindex(blocks, heads):
+            found = _rows(held.queries[each][1:][part], held.keys[each], apart)
+            distance[each] += found[0]
+            entropy[each] += found[1]
+            together[each] += found[2]
+    entropy /= patches
+    pairs = patches * (patches - 1)
+    alike = (np.square(together).sum(axis=-1) - patches) / pairs if pairs else entropy * np.nan
+    return Measures(distance * patch / patches, entropy, entropy / np.log(1 + patches), alike)
 
 
 def mean_of(each: Sequence[Measures]) -> Measures:
@@ -46,28 +56,20 @@ def mean_of(each: Sequence[Measures]) -> Measures:
     return Measures(*(np.mean([one[k] for one in each], axis=0) for k in range(4)))
 
 
-def _head(held: Projections, block: int, head: int) -> tuple[float, float, float]:
-    """Distance in patches, entropy, and similarity of one head, by parts of its map."""
-    queries, keys = held.queries[block, head, 1:], held.keys[block, head]
-    patches = len(queries)
-    y, x = np.divmod(np.arange(patches, dtype=np.float32), np.float32(held.columns))
-    distance = entropy = 0.0
-    together = np.zeros(patches)
-    for start in range(0, patches, _ROWS):
-        part = slice(start, start + _ROWS)
-        logits = queries[part] @ keys.T
-        logits -= logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits)
-        total = weights.sum(axis=1, dtype=np.float64)
-        # -sum p ln p, with p = weights / total: ln p is the logit less ln total.
-        expected = np.einsum("qt,qt->q", weights, logits, dtype=np.float64) / total
-        entropy += float((np.log(total) - expected).sum())
-        among = weights[:, 1:]
-        apart = np.hypot(y[part, None] - y[None], x[part, None] - x[None])
-        shared = among.sum(axis=1, dtype=np.float64)
-        distance += float((np.einsum("qt,qt->q", among, apart, dtype=np.float64) / shared).sum())
-        length = np.sqrt(np.einsum("qt,qt->q", among, among, dtype=np.float64))
-        together += (among / length[:, None]).sum(axis=0)
-    pairs = patches * (patches - 1)
-    alike = (float(together @ together) - patches) / pairs if pairs else np.nan
-    return distance / patches, entropy / patches, alike
+def _rows(
+    queries: Float[np.ndarray, "asking channels"],
+    keys: Float[np.ndarray, "tokens channels"],
+    apart: Float[np.ndarray, "asking patches"],
+) -> tuple[float, float, Float[np.ndarray, "patches"]]:
+    """Sums over some patches that ask: distance in patches, entropy, and maps of length one."""
+    logits = queries @ keys.T
+    logits -= logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits)
+    total = weights.sum(axis=1)
+    # -sum p ln p, with p = weights / total: ln p is the logit less ln total.
+    entropy = np.log(total) - (weights * logits).sum(axis=1) / total
+    among = weights[:, 1:]
+    distance = (among * apart).sum(axis=1) / among.sum(axis=1)
+    length = np.sqrt(np.square(among).sum(axis=1))
+    together = (1 / length) @ among
+    return float(distance.sum(dtype=np.float64)), float(entropy.sum(dtype=np.float64)), together

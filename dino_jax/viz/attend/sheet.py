@@ -17,7 +17,7 @@ _MARGIN, _GAP = 0.08, 0.05
 _HEADING, _CAPTION = 0.26, 0.17  # heights of a line above a strip, and above a panel
 _FOOT = 0.52
 _TALLEST = 2.2  # of a panel, times its width
-_WIDEST = 2.6  # inches of a panel
+_WIDEST = 3.0  # inches of a panel
 
 
 class Mark(NamedTuple):
@@ -112,10 +112,12 @@ class _Page:
         )
 
     def text(self, left: float, top: float, text: str, *, size: float) -> None:
-        at = left / WIDTH, 1 - top / self.height
-        shown = _printable(text)
-        # A file's name may hold a $, which would begin a formula.
-        self.figure.text(*at, shown, fontsize=size, va="top", parse_math=False, linespacing=1.4)
+        """Write lines whose first stands in a line with others of its `top`."""
+        first = 1 - (top + size / 72) / self.height
+        for number, line in enumerate(_printable(text).split("\n")):
+            at = left / WIDTH, first - 1.4 * number * size / 72 / self.height
+            # A file's name may hold a $, which would begin a formula.
+            self.figure.text(*at, line, fontsize=size, va="baseline", parse_math=False)
 
     def panel(self, panel: Panel, at: tuple[float, float, float, float], caption: float) -> None:
         from matplotlib.collections import LineCollection
