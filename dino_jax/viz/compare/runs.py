@@ -26,6 +26,8 @@ class Run(NamedTuple):
     lines: Sequence[Mapping[str, Any]]
     """Of `metrics.jsonl`, one at least."""
     summary: Mapping[str, Any]
+    hours: Mapping[int, float]
+    """Of training, by step."""
     damaged: bool
     """Whether `metrics.jsonl` could be read only in part."""
 
@@ -52,17 +54,21 @@ class Run(NamedTuple):
     def curve(self, name: str, axis: str = "step") -> tuple[list[float], list[float]]:
         """Places on an axis (a key of `AXES`) and values of a figure, NaN for what is none."""
         steps, values = curve(self.lines, name)
-        return [self.place(step, axis) for step in steps], values
+        places = self.places(axis)
+        return [places[step] for step in steps], values
 
-    def place(self, step: int, axis: str) -> float:
-        """Where a step of the run lies on an axis."""
-        if axis == "step":
-            return step
-        if axis == "images":
-            return step * self.config.batch_size
+    def places(self, axis: str) -> Mapping[int, float]:
+        """Where the steps of the lines lie on an axis."""
+        if axis == "hours":
+            return self.hours
+        steps = [line["step"] for line in self.lines]
         if axis == "epoch":
-            return step / self._steps_per_epoch
-        return self._hours[step]
+            return {step: step / self._steps_per_epoch for step in steps}
+        return {step: step * (self.config.batch_size if axis == "images" else 1) for step in steps}
+
+    def place(self, axis: str) -> float:
+        """Where the newest step lies on an axis."""
+        return self.places(axis)[self.step]
 
     @property
     def steps(self) -> int:
@@ -73,17 +79,17 @@ class Run(NamedTuple):
     def _steps_per_epoch(self) -> int:
         return max(self.examples // self.config.batch_size, 1)
 
-    @property
-    def _hours(self) -> Mapping[int, float]:
-        """By step; from the logged images per second, which leave out the evaluations."""
-        hours, before, rate, found = 0.0, 0, math.nan, {}
-        for line in self.lines:
-            logged = curve([line], "images_per_second")[1]
-            rate = logged[0] if logged and logged[0] > 0 else rate
-            done = (line["step"] - before) * self.config.batch_size
-            hours += done / rate / 3600 if done else 0.0
-            found[line["step"]], before = hours, line["step"]
-        return found
+
+def hours_of(lines: Sequence[Mapping[str, Any]], batch_size: int) -> dict[int, float]:
+    """Hours of training by step, from the logged images per second, which leave out evaluations."""
+    rates = dict(zip(*curve(lines, "images_per_second"), strict=True))
+    hours, before, rate, found = 0.0, 0, math.nan, {}
+    for line in lines:
+        step = line["step"]
+        rate = rates[step] if rates.get(step, 0.0) > 0 else rate
+        hours += (step - before) * batch_size / rate / 3600 if step > before else 0.0
+        found[step], before = hours, step
+    return found
 
 
 def open_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
@@ -118,8 +124,10 @@ def _opened(folder: pathlib.Path, name: str) -> Run:
         if written:
             raise UserError(f"{path} is damaged from its first line on: leave the run out")
         raise UserError(f"{folder} has no metrics yet: wait for its first line, or leave it out")
-    damaged = written > len(lines)
-    return Run(name, folder, record.resolved, record.examples, lines, read_summary(folder), damaged)
+    return Run(
+        name, folder, record.resolved, record.examples, lines, read_summary(folder),
+        hours_of(lines, record.resolved.batch_size), damaged=written > len(lines),
+    )  # fmt: skip
 
 
 def short_names(folders: Sequence[pathlib.Path]) -> list[str]:

@@ -40,11 +40,8 @@ def tables(runs: Sequence[Run], axis: str) -> list[Table]:
     names = tuple(run.name for run in runs)
     found = []
     shared = _shared(runs, axis)
-    if shared and any(run.place(run.step, axis) > shared for run in runs):
-        at = {
-            run.name: [line for line in run.lines if run.place(line["step"], axis) == shared][-1]
-            for run in runs
-        }
+    if shared and any(run.place(axis) > shared for run in runs):
+        at = {run.name: _line_at(run, shared, axis) for run in runs}
         where = f"{AXES[axis]} {number(shared)}: the last at which all runs were scored"
         found.append(Table(where, names, _figures([at[name] for name in names]), True))
     ends = ", ".join(f"{run.name} at step {run.step:,}" for run in runs)
@@ -57,25 +54,26 @@ def tables(runs: Sequence[Run], axis: str) -> list[Table]:
 
 
 def _shared(runs: Sequence[Run], axis: str) -> float | None:
-    scored = [
-        {
-            run.place(line["step"], axis)
-            for line in run.lines
-            if any(name in line for name in MEASURES)
-        }
-        for run in runs
-    ]
+    scored = []
+    for run in runs:
+        places = run.places(axis)
+        lines = (line for line in run.lines if any(name in line for name in MEASURES))
+        scored.append({places[line["step"]] for line in lines})
     return max(set.intersection(*scored), default=None)
+
+
+def _line_at(run: Run, place: float, axis: str) -> Mapping[str, Any]:
+    places = run.places(axis)
+    return [line for line in run.lines if places[line["step"]] == place][-1]
 
 
 def _newest(run: Run) -> dict[str, Any]:
     """The newest value of each measure while the run trained."""
-    return {
-        name: run.curve(name)[1][-1]
-        for measure in MEASURES
-        for name in (measure, f"student_{measure}")
-        if run.curve(name)[1]
-    }
+    wanted = {*MEASURES, *(f"student_{name}" for name in MEASURES)}
+    found: dict[str, Any] = {}
+    for line in run.lines:
+        found |= {name: line[name] for name in wanted & line.keys()}
+    return found
 
 
 def _figures(sources: Sequence[Mapping[str, Any]]) -> Figures:

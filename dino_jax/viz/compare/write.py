@@ -69,8 +69,8 @@ def _about(runs: Sequence[Run]) -> Html:
     heads = ["run", "step", "of", "epoch", "images seen", "hours", "state"]
     rows = [
         [
-            run.name, run.step, run.steps, run.place(run.step, "epoch"),
-            int(run.place(run.step, "images")), f"{run.place(run.step, 'hours'):.2f}", state(run),
+            run.name, run.step, run.steps, run.place("epoch"),
+            int(run.place("images")), f"{run.place('hours'):.2f}", state(run),
         ]
         for run in runs
     ]  # fmt: skip

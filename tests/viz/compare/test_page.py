@@ -47,7 +47,7 @@ def test_every_axis_carries_them(tmp_path: pathlib.Path, axis: str) -> None:
     charts = figures(curves(runs, axis))
     assert tree(charts["Loss"]).attrib["data-x"] == AXES[axis]
     for run, drawn in zip(runs, data(charts["Loss"]), strict=True):
-        assert drawn[0] == [run.place(step, axis) for step in range(5, 105, 5)]
+        assert drawn[0] == [run.places(axis)[step] for step in range(5, 105, 5)]
 
 
 def test_levels_are_of_collapse_and_of_what_needs_no_training(tmp_path: pathlib.Path) -> None:

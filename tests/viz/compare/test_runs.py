@@ -24,8 +24,9 @@ def test_a_run_is_what_its_folder_says(tmp_path: pathlib.Path) -> None:
 
 def test_steps_lie_where_each_axis_says(tmp_path: pathlib.Path) -> None:
     (run,) = open_runs([write_run(tmp_path / "first")])
-    assert [run.place(50, axis) for axis in ("step", "epoch", "images")] == [50, 5.0, 400]
-    assert run.place(50, "hours") == pytest.approx(400 / 200 / 3600)
+    assert [run.places(axis)[50] for axis in ("step", "epoch", "images")] == [50, 5.0, 400]
+    assert [run.place(axis) for axis in ("step", "epoch", "images")] == [100, 10.0, 800]
+    assert run.places("hours")[50] == pytest.approx(400 / 200 / 3600)
     steps, _ = run.curve("knn_top1", "epoch")
     assert steps == [line(step, 0)["epoch"] for step in (0, 25, 50, 75, 100)]
 
@@ -37,7 +38,7 @@ def test_hours_follow_the_speed(tmp_path: pathlib.Path) -> None:
         '{"step": 30, "images_per_second": 4.0}\n{"step": 40, "images_per_second": "nan"}\n'
     )
     (run,) = open_runs([folder])
-    seconds = [run.place(step, "hours") * 3600 for step in (0, 10, 20, 30, 40)]
+    seconds = [hours * 3600 for hours in run.places("hours").values()]
     assert seconds == pytest.approx([0, 80, 160, 180, 200])
 
 
