@@ -95,7 +95,8 @@ def write_page(
     write_sheet(
         path,
         f"CLS attention, mean of {encoder.heads} heads, block {last} (the last), "
-        f"{width} × {height} pixels in patches of {encoder.patch_size}; trained on 2,000 images at {encoder.size}",
+        f"{width} × {height} pixels in patches of {encoder.patch_size}; "
+        f"trained on 2,000 images at {encoder.size}",
         strips,
         scale=scale,
         note="blue outline: the patches that hold 60 % of each map\n"
