@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from dino_jax.viz.attend.colour import Scale, overlaid
 
 _GROUND, _INK = 16, 225  # of 255
-_LETTER = 0.52  # of its height, a letter's width in the mean
+_LETTER = 0.49  # of its height, a letter's width in the mean
 _BAR = 0.28  # of the width, for the scale
-_LEGIBLE, _ROOMY = 96, 240  # pixels of width, for a strip, and for the scale in it
+_LEGIBLE, _ROOMY = 96, 400  # pixels of width, for a strip, and for the scale in it
 
 
 def caption(width: int, text: str, scale: Scale) -> UInt8[np.ndarray, "h {width} 3"]:
@@ -46,6 +46,5 @@ def _draw_scale(strip: Image.Image, scale: Scale, size: int) -> None:
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size * 0.85)
     below = size // 2 + bar.shape[0] + size // 5
     draw.text((left, below), "1", (_INK,) * 3, font)
-    middle = (left + right) // 2 - size  # strength is the logarithm of even shares
-    draw.text((middle, below), f"{scale.full**0.5:.1f}", (_INK,) * 3, font, anchor="ma")
-    draw.text((right, below), f"{scale.full:.1f} even shares", (_INK,) * 3, font, anchor="ra")
+    draw.text(((left + right) // 2, below), "even shares", (_INK,) * 3, font, anchor="ma")
+    draw.text((right, below), f"{scale.full:.3g}", (_INK,) * 3, font, anchor="ra")
