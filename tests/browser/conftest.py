@@ -1,4 +1,4 @@
-"""A real browser. What a page logs as an error, and whatever it asks of a network, fails its test."""
+"""A real browser, in which an error that is logged and a request to a network fail the test."""
 
 import dataclasses
 import os
@@ -52,7 +52,7 @@ class Watch:
         assert not self.requests
 
     def _logged(self, message) -> None:
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self.errors.append(message.text)
 
     def _requested(self, request) -> None:

@@ -197,7 +197,7 @@ function scale(side, map, full, colours) {
 
 function percent(share) {
   const value = 100 * share;
-  return `${value >= 0.001 || value === 0 ? Number(value.toPrecision(2)) : value.toExponential(0)} %`;
+  return `${value >= 0.001 || value === 0 ? Number(value.toPrecision(2)) : value.toExponential(0)}\u00a0%`;
 }
 
 // ---- telling ------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ function sentences(side) {
   const top = largest(map, 3).map((place) => `${patchName(place, side.grid)}: ${percent(map[place])}`);
   const mask = side.masks[chosen];
   const outlined = mask
-    ? ` Outlined: ${mask.reduce((a, b) => a + b, 0)} of ${mask.length} patches hold ${state.keep} %.` : "";
+    ? ` Outlined: ${mask.reduce((a, b) => a + b, 0)} of ${mask.length} patches hold ${state.keep}\u00a0%.` : "";
   const exact = side.token ? "" : " From CLS: the library's numbers.";
   return { name: named(chosen), text: `${own}. Most: ${top.join("; ")}.${outlined}${exact}` };
 }
@@ -227,7 +227,7 @@ function tell() {
   const { grid } = sides[0];
   const who = state.at ? `patch ${patchName(placeIn(grid), grid)}` : "CLS, the class token";
   const pinned = state.pinned ? " (pinned: Esc frees it)" : "";
-  part("asking").textContent = `What ${who} attends to${pinned}`;
+  part("asking").firstElementChild.textContent = `What ${who} attends to${pinned}`;
   const told = sides.map(sentences);
   sides.forEach(({ root, weights, block }, index) => {
     const name = document.createElement("b");

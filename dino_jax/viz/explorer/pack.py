@@ -29,6 +29,7 @@ ROWS = 512
 _TRIAL_ROWS = 96
 _AIM = 0.8  # of the tolerance, in trials on fewer rows
 _LARGEST = 1 << 15
+_NOTHING = 1e-9  # a map of less has gone to CLS altogether
 
 
 class Packed(NamedTuple):
@@ -220,7 +221,7 @@ def _errors(
 ) -> Float[np.ndarray, "rows"]:
     """The largest error of each map as a share of its maximum, without CLS and with it."""
     off = np.abs(exact - decoded)
-    patches = off[:, 1:].max(axis=1) / exact[:, 1:].max(axis=1)
+    patches = off[:, 1:].max(axis=1) / np.maximum(exact[:, 1:].max(axis=1), _NOTHING)
     return np.maximum(patches, off.max(axis=1) / exact.max(axis=1))
 
 

@@ -259,7 +259,15 @@ def _about(
         + f". Made by dino_jax {dino_jax.__version__}, jax {jax.__version__}.",
         kind="note",
     )
-    return f"{exactly}{made}{table(headers, rows)}"
+    held = paragraph(
+        "".join(
+            f"Blocks {', '.join(map(str, kept))} of 0 to {each.depth - 1} are in this page, of "
+            f"{each.name}. "
+            for index, each in enumerate(encoders)
+            if len(kept := _blocks(parts, index)) < each.depth
+        )
+    )
+    return f"{exactly}{held}{made}{table(headers, rows)}"
 
 
 _EXACTLY = (
