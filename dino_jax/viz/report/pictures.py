@@ -30,6 +30,7 @@ STYLE = """
 .time img,.near img{display:block;width:5rem;height:auto}
 .near .same img{outline:3px solid var(--good);outline-offset:-3px}
 .time th span,.near th span{display:block;width:5rem;overflow-wrap:anywhere;color:var(--muted)}
+@media (min-width:60rem){.time img,.time th span{width:6.5rem}}
 @media (max-width:40rem){.time img,.near img,.time th span,.near th span{width:3.4rem}
   .time th span,.near th span{font-size:.68rem}.seen .view{width:4.4rem}}
 """
