@@ -242,7 +242,7 @@ def _pixels(stream: IO[bytes]) -> UInt8[np.ndarray, "h w 3"] | None:
 def _reason(said: str) -> str:
     """What ffmpeg found, in a few words."""
     if "moov atom not found" in said:
-        return "its index is missing, or it is none"
+        return "it is none, or its end is missing"
     if "matches no streams" in said or ("Stream #" in said and "Video:" not in said):
         return "it has no pictures"
     lines = [line for line in said.splitlines() if line.strip() and "Last message" not in line]

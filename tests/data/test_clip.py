@@ -135,7 +135,7 @@ def test_files_that_are_no_film_are_one_line(tmp_path):
         (tmp_path / f"{name}.mp4").write_bytes(content)
         said[name] = one_line(tmp_path / f"{name}.mp4")
     assert "is empty" in said["empty"]
-    assert all("its index is missing" in said[name] for name in ("text", "cut"))
+    assert all("its end is missing" in said[name] for name in ("text", "cut"))
     run("-f", "lavfi", "-t", "0.1", "-i", "sine", tmp_path / "sound.m4a")
     assert "it has no pictures" in one_line(tmp_path / "sound.m4a")
     assert "there is no clip" in one_line(tmp_path / "missing.mp4")

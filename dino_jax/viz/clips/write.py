@@ -95,9 +95,9 @@ def write_clip(
         drawn = _drawn(clip, encoder, show, scale, aside, stop=stop)
         written = _write(drawn, clip, encoder, out, show, scale, film=filmed, frames=frames)
     log.info(
-        "%s: %s frames at %.5g a second, colour full at %.1f times the even share; %.1f frames "
-        "done a second%s",
-        clip.path.name, clip.number, clip.rate, scale.full,
+        "%s: %s frame%s at %.5g a second, colour full at %.1f times the even share; %.1f done a "
+        "second%s",
+        clip.path.name, clip.number, "s" * (clip.number != 1), clip.rate, scale.full,
         (clip.number or 0) / (time.monotonic() - start), "; its sound is left out" * clip.sound,
     )  # fmt: skip
     return written
