@@ -107,3 +107,10 @@ def test_links_out_of_the_documents_lead_to_their_place_on_the_site() -> None:
     assert rewritten("experiments/small_imagenette/README.md", from_outside) == (
         "[r](../../results.md) [t](table.md)"
     )
+
+
+def test_every_picture_of_the_gallery_has_the_command_that_made_it() -> None:
+    text = (ROOT / "docs" / "gallery.md").read_text()
+    pictures = text.split("\n![")[1:]
+    assert len(pictures) >= 5
+    assert all("\n```sh\n" in picture for picture in pictures)
