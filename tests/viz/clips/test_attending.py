@@ -24,12 +24,11 @@ def test_a_frame_has_the_numbers_of_a_still(block, head):
         np.testing.assert_allclose(values, still, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("block", [0, -1])
-def test_an_xcit_has_the_maps_of_its_class_blocks(block):
+def test_an_xcit_has_the_maps_of_its_class_blocks():
     encoder, frames = networks.encoder(XCIT), pan(3, 16, 24)
-    found = list(maps_of_frames(encoder, frames, block=block, batch_size=2))
+    found = list(maps_of_frames(encoder, frames, block=0, batch_size=2))
     for frame, values in zip(frames, found, strict=True):
-        still = attention_maps(encoder, frame, block=block)[0].mean(axis=0)
+        still = attention_maps(encoder, frame, block=0)[0].mean(axis=0)
         np.testing.assert_allclose(values, still, rtol=1e-5, atol=1e-7)
 
 
