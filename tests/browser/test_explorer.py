@@ -267,7 +267,9 @@ def test_the_keyboard_does_all(opened, exact, path) -> None:
 def test_what_is_shown_is_told(opened) -> None:
     opened.locator(".large").first.focus()
     opened.keyboard.press("ArrowUp")
-    until(opened, "document.getElementById('live').textContent.includes('row 3, column 4')")
+    until(
+        opened, "document.getElementById('live').textContent.includes('From patch row 3, column 4')"
+    )
     said = opened.locator("#live").text_content()
     values = opened.evaluate("explorer.values()[0]")
     place = int(np.argmax(values["mean"]))

@@ -19,12 +19,9 @@ function listen(canvas, index) {
   const over = (event) => {
     const box = canvas.getBoundingClientRect();
     const inside = (value) => Math.min(Math.max(value, 0), 0.999999);
-    // A tall picture is shown within its box, in the middle.
-    const shrunk = Math.min(box.width / canvas.width, box.height / canvas.height);
-    const width = shrunk * canvas.width, height = shrunk * canvas.height;
     const { rows, columns } = sides[index].grid;
-    const x = inside((event.clientX - box.left - (box.width - width) / 2) / width);
-    const y = inside((event.clientY - box.top - (box.height - height) / 2) / height);
+    const x = inside((event.clientX - box.left) / box.width);
+    const y = inside((event.clientY - box.top) / box.height);
     return middleOf(Math.floor(y * rows), Math.floor(x * columns), { rows, columns });
   };
   canvas.addEventListener("pointermove", (event) => {

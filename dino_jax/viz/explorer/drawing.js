@@ -71,10 +71,14 @@ function drawBorder(context, mask, { rows, columns }, width, height, thick) {
     row >= 0 && row < rows && column >= 0 && column < columns && mask[row * columns + column] > 0;
   context.beginPath();
   for (let row = 0; row <= rows; row++)
-    for (let column = 0; column <= columns; column++) {
-      const here = held(row, column), x = column * across, y = row * down;
-      if (here !== held(row - 1, column)) { context.moveTo(x, y); context.lineTo(x + across, y); }
-      if (here !== held(row, column - 1)) { context.moveTo(x, y); context.lineTo(x, y + down); }
+    for (const [from, to] of runs(columns, (i) => held(row, i) !== held(row - 1, i))) {
+      context.moveTo(from * across, row * down);
+      context.lineTo(to * across, row * down);
+    }
+  for (let column = 0; column <= columns; column++)
+    for (const [from, to] of runs(rows, (i) => held(i, column) !== held(i, column - 1))) {
+      context.moveTo(column * across, from * down);
+      context.lineTo(column * across, to * down);
     }
   context.lineCap = "square";
   for (const [colour, wide] of [["#000", 1.6 * thick], [OUTLINE, thick]]) {
@@ -82,6 +86,17 @@ function drawBorder(context, mask, { rows, columns }, width, height, thick) {
     context.lineWidth = wide;
     context.stroke();
   }
+}
+
+// The stretches of 0 to `count` in which something is so, from and to.
+function runs(count, so) {
+  const found = [];
+  for (let i = 0, from = -1; i <= count; i++) {
+    const here = i < count && so(i);
+    if (here && from < 0) from = i;
+    if (!here && from >= 0) { found.push([from, i]); from = -1; }
+  }
+  return found;
 }
 
 // The patch that asks: a ring that is seen on any colour, and no smaller than can be seen.

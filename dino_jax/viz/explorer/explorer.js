@@ -112,6 +112,7 @@ function furnish(side, index) {
   const { width, height } = picture.photo;
   const sharp = Math.min(2, 1600 / Math.max(width, height), Math.max(1, 900 / Math.max(width, height)));
   resize(root.querySelector(".large"), Math.round(width * sharp), Math.round(height * sharp));
+  root.querySelector(".large").style.setProperty("--aspect", width / height);
   const tiles = root.querySelector(".tiles");
   while (tiles.childElementCount > heads.length + 1) tiles.lastElementChild.remove();
   while (tiles.childElementCount < heads.length + 1) tiles.append(newTile(tiles.childElementCount - 1, index));
@@ -192,7 +193,7 @@ function scale(side, map, full, colours) {
   const even = evenShare(map);
   drawScale(canvas, colours);
   low.textContent = `even share ${percent(even)}`;
-  high.textContent = `≥ ${percent(full * even)} (${full.toPrecision(3)} ×)`;
+  high.textContent = `≥ ${percent(full * even)} (${Number(full.toPrecision(2))}\u00a0×)`;
 }
 
 function percent(share) {
