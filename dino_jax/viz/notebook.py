@@ -77,5 +77,5 @@ def frame(path: str | pathlib.Path, *, height: int = 720) -> str:
     text = html.escape(text)
     return (
         f'<div><iframe srcdoc="{text}" style="width: 100%; height: {height}px; border: 1px solid '
-        '#8888" sandbox="allow-scripts"></iframe></div>'
+        '#8888" sandbox="allow-scripts allow-downloads"></iframe></div>'
     )

@@ -72,12 +72,12 @@ def test_attention_shows_the_numbers_of_the_library(home: pathlib.Path) -> None:
 
 
 def test_training_ends_in_a_report(home: pathlib.Path) -> None:
-    more = [f"--config.{word}" for word in TINY.split()]
     done = shown(
         run(
-            "train_on_your_images", home, IMAGES="folder:images", RUN="runs/own", STEPS=2, MORE=more
+            "train_on_your_images", home, IMAGES="folder:images", RUN="runs/own", SMALL=False,
+            STEPS=2, MORE=TINY.split(),
         )
-    )
+    )  # fmt: skip
     summary = json.loads((home / "runs" / "own" / "summary.json").read_text())
     assert summary["step"] == 2
     [page] = [each["text/html"] for each in done if "text/html" in each]
