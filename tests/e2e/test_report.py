@@ -1,6 +1,7 @@
 """A run's page is there from the first line on, goes on with the run, and can be done without."""
 
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -10,6 +11,7 @@ import pytest
 
 from dino_jax.main import DONE, INTERRUPTED
 from dino_jax.train.records import Records
+from dino_jax.viz.report import reporter
 from dino_jax.viz.report.write import report
 from tests.e2e.command import Ended, signalled, train
 
@@ -23,6 +25,7 @@ def stopped(
     pages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         signalled(patch, 7, signal.SIGTERM)
+        patch.setattr(reporter, "ALLOWANCE", math.inf)
         write = Records.write
 
         def write_and_look(self: Records, entry: dict[str, object]) -> None:
@@ -54,8 +57,12 @@ def test_the_page_is_there_after_the_first_line_and_follows_the_evaluations(
 
 
 def test_a_resumed_run_goes_on_with_its_report(
-    stopped: tuple[pathlib.Path, Ended, list[str]], photos: str, tmp_path: pathlib.Path
+    stopped: tuple[pathlib.Path, Ended, list[str]],
+    photos: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(reporter, "ALLOWANCE", math.inf)
     workdir = pathlib.Path(shutil.copytree(stopped[0], tmp_path / "run"))
     kept = (workdir / "report" / "attention-00000003.npz").read_bytes()
     (workdir / "report" / "attention-00000006.npz").write_bytes(b"damaged")

@@ -129,14 +129,13 @@ class Looks:
         """The last block's attention of CLS, mean over the heads; None of what has no attention."""
         if not self.heads or not len(self.large.indices):
             return None
-        flat = np.asarray(self._attention(local(teacher), self.large.pixels), np.float32)
+        flat = np.asarray(self._attention(teacher, self.large.pixels), np.float32)
         return flat.reshape(len(flat), PATCHES, PATCHES)
 
     def neighbours(self, teacher: Params) -> dict[str, np.ndarray]:
         """The `NEIGHBOURS` nearest training images of each query, by the cosine of the features."""
-        params = local(teacher)
         bank, queries = (
-            _unit(self._all(params, part.pixels)) for part in (self.bank, self.queries)
+            _unit(self._all(teacher, part.pixels)) for part in (self.bank, self.queries)
         )
         products = queries @ bank.T
         nearest = np.argsort(-products, axis=1, kind="stable")[:, :NEIGHBOURS]
@@ -157,10 +156,14 @@ class Looks:
         return np.concatenate(parts)
 
 
-def local(params: Params) -> Params:
-    """The backbone's tensors as this process holds them, on its first device."""
+def own(params: Params) -> Params:
+    """A copy of the backbone's tensors as this process holds them, which the next step leaves be.
+
+    On one device, whatever the mesh: other processes take no part in what is made of them.
+    """
+    here = jax.local_devices()[0]
     return {
-        name: value.addressable_data(0)
+        name: jax.device_put(np.array(value.addressable_data(0)), here)
         for name, value in params.items()
         if name.startswith("backbone.")
     }

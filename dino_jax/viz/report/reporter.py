@@ -5,6 +5,7 @@ import logging
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from dino_jax.models.build import Model
 from dino_jax.types import Params, Reporter
 from dino_jax.viz.report import calls, snapshots
 from dino_jax.viz.report.first_batch import Crops, as_seen, first_rows, write_sheet
-from dino_jax.viz.report.looks import NUMBER, Looks
+from dino_jax.viz.report.looks import NUMBER, Looks, own
 from dino_jax.viz.report.pictures import ATTENTION, BATCH, FIXED, NEIGHBOURS
 from dino_jax.viz.report.write import FOLDER, write_report
 
@@ -76,7 +77,11 @@ class NoReporter:
 
 
 class PageReporter:
-    """A `Reporter` that tells of its own mistakes once, in a line of the log, and never raises."""
+    """A `Reporter` that tells of its own mistakes once, in a line of the log, and never raises.
+
+    The first pictures, for which things are compiled, are made in a thread beside the run, which
+    itself compiles then; all others between two steps.
+    """
 
     def __init__(
         self,
@@ -92,7 +97,9 @@ class PageReporter:
         self._failed: set[str] = set()
         self._calls: list[dict[str, Any]] = []
         self._began = self._refreshed = time.perf_counter()
-        self._spent = self._once = self._page = 0.0
+        self._spent = self._page = 0.0
+        self._thread = ThreadPoolExecutor(1)
+        self._beside: list[Future[None]] = []
 
     def begin(self, step: int) -> None:
         """Take up what earlier calls kept, drop what they kept of later steps."""
@@ -104,10 +111,9 @@ class PageReporter:
             snapshots.drop(self._folder, after=step if step else -1)
         with self._tried("of this machine"):
             self._calls.append(calls.new_call(step, time.time(), self._command))
-        with self._tried("of the first batch"):
-            if not step or not (self._folder / BATCH).exists():
-                self._batch(self._folder / BATCH)
-        self._once = self._spent  # compiled to run once, whatever the length of the run
+        batch = self._folder / BATCH
+        if not step or not batch.exists():
+            self._start("of the first batch", lambda: self._batch(batch))
 
     def line(
         self,
@@ -125,16 +131,21 @@ class PageReporter:
             known = self._calls[-1]["troubles"].get("alarms", [])
             self._calls[-1]["troubles"] = calls.with_alarms(known, troubles, line["step"])
         now = time.perf_counter()
-        later = self._spent - self._once
-        affordable = later <= SHARE * (now - self._began) + ALLOWANCE
+        affordable = self._spent <= SHARE * (now - self._began) + ALLOWANCE
         if evaluated and affordable:
             self._look(line["step"], teacher)
         waited = now - self._refreshed
-        if (evaluated and affordable) or waited > max(EVERY, self._page / SHARE):
-            self.end()
+        news = bool(self._beside) and all(work.done() for work in self._beside)
+        if (evaluated and affordable) or news or waited > max(EVERY, self._page / SHARE):
+            self._refresh()
 
     def end(self) -> None:
-        """Write the page of what the run's folder now holds."""
+        """Write the page of what the run's folder now holds, with all that was begun."""
+        self._settle()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._beside = [work for work in self._beside if not work.done()]
         before = time.perf_counter()
         with self._tried("as a page"):
             if self._calls:
@@ -145,16 +156,24 @@ class PageReporter:
         self._page = self._refreshed - before
 
     def _look(self, step: int, teacher: Params) -> None:
-        first = self._looks is None
-        with self._tried("of held-out images"):
-            looks = self._looks = self._looks or self._opened()
-            if (maps := looks.attention(teacher)) is not None:
-                snapshots.write(self._folder, ATTENTION, step, {"maps": maps}, most=COLUMNS)
-            if len(looks.queries.indices) and len(looks.bank.indices):
-                near = looks.neighbours(teacher)
-                snapshots.write(self._folder, NEIGHBOURS, step, near, most=2)
-        if first:  # reading and compiling, once
-            self._once = self._spent
+        what = "of held-out images"
+        busy = sum(not work.done() for work in self._beside)
+        if busy > 2:  # evaluations a second apart, at the start: not for long
+            return
+        with self._tried(what):
+            params = own(teacher)
+            if self._looks is None or busy:
+                self._start(what, lambda: self._looked(step, params))
+            else:
+                self._looked(step, params)
+
+    def _looked(self, step: int, teacher: Params) -> None:
+        looks = self._looks = self._looks or self._opened()
+        if (maps := looks.attention(teacher)) is not None:
+            snapshots.write(self._folder, ATTENTION, step, {"maps": maps}, most=COLUMNS)
+        if len(looks.queries.indices) and len(looks.bank.indices):
+            near = looks.neighbours(teacher)
+            snapshots.write(self._folder, NEIGHBOURS, step, near, most=2)
 
     def _opened(self) -> Looks:
         """Read the fixed images; if they are not those of an earlier call, its pictures go."""
@@ -172,10 +191,34 @@ class PageReporter:
             snapshots.write_arrays(self._folder / FIXED, fixed)
         return looks
 
+    def _start(self, what: str, work: Callable[[], None]) -> None:
+        """Have it done beside the run."""
+
+        def guarded() -> None:
+            with self._caught(what):
+                work()
+
+        self._beside.append(self._thread.submit(guarded))
+
+    def _settle(self) -> None:
+        """Wait for what is done beside."""
+        before = time.perf_counter()
+        wait(self._beside)
+        self._spent += time.perf_counter() - before
+
     @contextlib.contextmanager
     def _tried(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong inside is one line of the log, the first time."""
+        """As `_caught`; the time is counted."""
         before = time.perf_counter()
+        try:
+            with self._caught(what):
+                yield
+        finally:
+            self._spent += time.perf_counter() - before
+
+    @contextlib.contextmanager
+    def _caught(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong inside is one line of the log, the first time."""
         try:
             yield
         except Exception as error:
@@ -183,5 +226,3 @@ class PageReporter:
                 self._failed.add(what)
                 told = (str(error).strip() or type(error).__name__).splitlines()[0]
                 log.warning("the report %s could not be made (%s); the run goes on", what, told)
-        finally:
-            self._spent += time.perf_counter() - before

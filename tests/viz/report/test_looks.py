@@ -14,7 +14,7 @@ from dino_jax.ops.photometric import normalise
 from dino_jax.train.method import build_models
 from dino_jax.types import Params
 from dino_jax.viz.report import looks as looks_module
-from dino_jax.viz.report.looks import Looks, chosen
+from dino_jax.viz.report.looks import Looks, chosen, own
 from tests.data.fakes import FakeSource
 from tests.train import tiny
 
@@ -25,7 +25,7 @@ RESOLVED = resolve(tiny.config(), examples=96, platform="cpu", device_count=1)
 def network() -> tuple[Model, Params]:
     model = build_models(RESOLVED.config)[1]
     params, stats = model.init(jax.random.key(0))
-    return model, params | stats
+    return model, own(params | stats)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ class Kept:
     def line(self, step: int, *, evaluated: bool = True, **troubles: Any) -> None:
         teacher = {"backbone.w": jnp.asarray(step)}
         self.reporter.line(line(step), teacher, HEALTHY | troubles, evaluated=evaluated)
+        wait(self.reporter._beside)
 
     def steps(self) -> list[int]:
         return snapshots.steps_of(self.run / "report", "attention")
@@ -87,9 +89,11 @@ def test_what_is_kept_and_when(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
     kept = Kept(tmp_path)
     assert isinstance(kept.reporter, Reporter)
     kept.reporter.begin(0)
-    assert (kept.run / "report" / "batch.png").read_bytes() == b"drawn"
     kept.line(0)
+    assert (kept.run / "report" / "batch.png").read_bytes() == b"drawn"
     assert kept.written
+    kept.line(1, evaluated=False)
+    assert kept.written, "with the pictures that were made beside the run"
     clock.now = 5.0
     kept.line(5, evaluated=False)
     assert not kept.written, "not before 30 seconds have passed"
@@ -183,7 +187,7 @@ def test_where_it_would_take_too_long_pictures_are_left_out(
 
     class Slow(FakeLooks):
         def attention(self, teacher: Params) -> np.ndarray | None:
-            clock.now += 3.0
+            clock.now += 3.0 * bool(teacher["backbone.w"] > 0)
             return super().attention(teacher)
 
     kept = Kept(tmp_path, looks=Slow)
@@ -191,7 +195,7 @@ def test_where_it_would_take_too_long_pictures_are_left_out(
     for step in range(0, 100, 10):
         kept.line(step)
         clock.now += 20
-    # The first is free (it compiles); then 2 s and 1 % of the time: 3 s, and again after 100 s.
+    # The first is made beside the run; then 2 s and 1 % of the time: 3 s, and again after 100 s.
     assert kept.steps() == [0, 10, 50]
     clock.now += 1000
     kept.line(200)
