@@ -6,7 +6,10 @@ from typing import Literal
 
 from dino_jax.config.tree import UserError
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv".split())
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ogv .wmv .flv .3gp .ts .mts .m2ts".split()
+)
+"""Names that are taken for films (in lower case); ffmpeg reads others too."""
 MASS = 0.6
 """Share of the attention that figures outline: figure 4 of the paper."""
 
@@ -71,12 +74,17 @@ class Looking:
     @property
     def filmed(self) -> bool:
         """Whether the images are the frames of a video."""
-        return self.video or pathlib.Path(self.image).suffix.lower() in VIDEO_SUFFIXES
+        return self.video or is_film_name(self.image)
 
     @property
     def outlined(self) -> float | None:
         """The share of the attention that a figure outlines, if any."""
         return (MASS if self.mass is None else self.mass) or None
+
+
+def is_film_name(name: str) -> bool:
+    """Whether a file name looks like a film's."""
+    return pathlib.PurePath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def point_of(text: str) -> tuple[float, float]:

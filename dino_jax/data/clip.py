@@ -18,11 +18,6 @@ from PIL import Image
 from dino_jax.config import UserError
 from dino_jax.data.decode import UnreadableImageError, decode, is_image_name, upright_size
 
-SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ogv .wmv .flv .3gp .ts .mts .m2ts".split()
-)
-"""Names that are taken for films (in lower case); ffmpeg reads others too."""
-
 FOLDER_RATE = 30
 """Frames a second of a folder of frames (reference, section 1.6: `--fps`)."""
 
@@ -35,11 +30,6 @@ _SHORT = 0.9  # of the frames that the duration promises: sound may go on a litt
 _EXPECTED = "expected a film that ffmpeg reads, or a folder of frames"
 
 _LOG = logging.getLogger(__name__)
-
-
-def is_clip_name(name: str) -> bool:
-    """Whether a file name looks like a film's."""
-    return pathlib.PurePath(name).suffix.lower() in SUFFIXES
 
 
 def ffmpeg() -> str:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import UserError
-from dino_jax.data.clip import frame_rate, is_clip_name, natural, open_clip
+from dino_jax.config.looking import is_film_name
+from dino_jax.data.clip import frame_rate, natural, open_clip
 from tests.data.films import pan, run, write_film, write_frames
 
 
@@ -56,8 +57,8 @@ def test_names_that_ffmpeg_would_take_for_something_else(tmp_path, monkeypatch):
     for name in ("-y.mp4", "http:x.mp4", "é %04d.mkv"):
         write_film(tmp_path / name, frames)
         np.testing.assert_array_equal(frames_of(open_clip(name)), frames)
-    assert is_clip_name("a/B.MP4")
-    assert not is_clip_name("a.png")
+    assert is_film_name("a/B.MP4")
+    assert not is_film_name("a.png")
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
