@@ -158,7 +158,7 @@ class PageReporter:
     def _look(self, step: int, teacher: Params) -> None:
         what = "of held-out images"
         busy = sum(not work.done() for work in self._beside)
-        if busy > 2:  # evaluations a second apart, at the start: not for long
+        if busy > 4:  # evaluations a second apart, at the start: not for long
             return
         with self._tried(what):
             params = own(teacher)
