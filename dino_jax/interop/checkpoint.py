@@ -69,7 +69,7 @@ class Checkpoints:
 
         Raises:
             UserError: a newer format, a damaged folder, or tensors of other names or shapes than
-            those of `like`, which are named.
+                those of `like`, which are named.
         """
         step = self.latest
         if step is None:

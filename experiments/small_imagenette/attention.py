@@ -99,9 +99,8 @@ def write_page(
         f"trained on 2,000 images at {encoder.size}",
         strips,
         scale=scale,
-        note="blue outline: the patches that hold 60 % of each map\n"
-        "Jaccard: overlap of objects with such masks, best head, 36 frames of film at 480 pixels; "
-        "a blob in the middle: 19.8 and 14.0",
+        note="blue outline: the patches that hold 60 % of each map; Jaccard: overlap of objects "
+        "with\nsuch masks, best head, 36 frames of film; a blob in the middle has 19.8 and 14.0",
         columns=len(pictures),
         pixels_per_inch=160,
     )
