@@ -32,7 +32,7 @@ test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -n $(JOBS) -m "browser and not slow"
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 test-interop: $(VENV)/.installed-interop
 	$(BIN)/python -m pytest -n $(JOBS) -m "interop and not slow"

@@ -20,7 +20,7 @@ def test_the_explorer_answers_inside_a_cell(page, tmp_path: pathlib.Path) -> Non
     write_explorer(explorer, [pictured(image, network, size=48, name="a")], [network])
     # A server's page, as a notebook is: there a page within may not change its address.
     notebook, errors = page.context.new_page(), []
-    notebook.on("pageerror", errors.append)
+    notebook.on("pageerror", lambda error: errors.append(str(error)))
     body = f"<!doctype html><meta charset=utf-8>{frame(explorer)}"
     notebook.route("**/*", lambda route: route.fulfill(body=body, content_type="text/html"))
     notebook.goto("http://notebook.invalid/")
