@@ -31,4 +31,5 @@ def test_the_explorer_answers_inside_a_cell(page, tmp_path: pathlib.Path) -> Non
     after = inside.evaluate("window.explorer.ready().then(() => window.explorer.state())")
     assert before["head"] == "mean"
     assert after["head"] == 1
+    notebook.wait_for_timeout(1000)  # the page writes its address a moment later
     assert not errors
