@@ -111,7 +111,7 @@ def commit() -> str:
                 ["git", *words], cwd=root, capture_output=True, text=True, timeout=5, check=True
             ).stdout.strip()
             for words in (
-                ("rev-parse", "--short=12", "HEAD"),
+                ("rev-parse", "--short=9", "HEAD"),
                 ("status", "--porcelain", "--untracked-files=no", "--", "dino_jax", "configs"),
             )
         )

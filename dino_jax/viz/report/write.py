@@ -162,6 +162,6 @@ def calls(record: Record) -> Html:
         share = 100 * call.get("reporting", 0) / lasted if lasted else 0
         about = {**call.get("machine", {}), "code": call.get("commit") or "no git checkout"}
         about["this report"] = f"{call.get('reporting', 0):.1f} s of {lasted:.0f} ({share:.1f} %)"
-        parts += [web.code(str(call.get("command", ""))), web.table(("", ""), about.items())]
+        parts += [web.code(str(call.get("command", ""))), web.facts(about)]
     note = "Of absolute paths only the last part is shown."
     return web.section("Command and machine", "".join(parts) + web.paragraph(note, kind="note"))
