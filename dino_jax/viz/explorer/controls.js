@@ -218,6 +218,7 @@ window.explorer = {
 };
 
 connect();
+Object.assign(state, facts.start);
 Object.assign(state, remembered());
 state.block = blockOf(state.left, state.block);
 fill();

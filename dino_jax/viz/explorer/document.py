@@ -44,8 +44,12 @@ def document(
     encoders: Sequence[Encoder],
     parts: Parts,
     tolerance: float,
+    start: Mapping[str, Any],
 ) -> str:
-    """The whole page; a part lies base64 in an element of its own, read when it is shown."""
+    """The whole page; a part lies base64 in an element of its own, read when it is shown.
+
+    `start` is what its state is at first, as explorer.js names it.
+    """
     named = {_name(key): part for key, part in parts.items()}
     facts = {
         "version": dino_jax.__version__,
@@ -62,6 +66,7 @@ def document(
         "colours": colour_table().tobytes().hex(),
         "shades": _shades(),
         "full": FULL,
+        "start": start,
     }
     data = "".join(
         f'<script type="text/plain" id="{name}">'

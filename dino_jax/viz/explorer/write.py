@@ -1,18 +1,20 @@
 """Write the page that answers for every patch: what it attends to, in any block and head."""
 
 import logging
+import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from dino_jax.config import UserError
 from dino_jax.files import whole
-from dino_jax.interop.encoder import Encoder, check_patches
+from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.maps import projections
 from dino_jax.viz.attend.picture import Picture
 from dino_jax.viz.explorer.document import Parts, blocks_of, document, photograph
 from dino_jax.viz.explorer.pack import pack
+from dino_jax.viz.explorer.start import first_state
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +30,27 @@ def write_explorer(
     *,
     blocks: tuple[int, ...] | None = None,
     budget_mb: float = 25,
+    start: Mapping[str, object] | None = None,
 ) -> pathlib.Path:
     """Write one self-contained page about some pictures, as one ViT or several see them.
 
     The queries and keys of `blocks` (None: all) are in it, packed with an error that it states
     (`pack`); if all blocks would make more than `budget_mb` megabytes (10^6 bytes), the last and
     others evenly spaced are kept, and the log and the page say so. Blocks that are asked for are
-    all kept.
+    all kept. Pictures are cut, at the right and at the bottom, to whole patches of every network:
+    each has a grid of its own over the same pixels.
+
+    The page opens as `start` says (`first_state`: head, mass, block, blend, smooth, point), and as
+    an address says after that.
 
     Raises:
-        UserError: no picture, no ViT, no such block, sides that are no multiples of a patch, or
-            too many pictures for the budget.
+        UserError: no picture, no ViT, no such block, a picture of less than a patch, a `start`
+            that cannot be, or too many pictures for the budget.
     """
     if not pictures:
         raise UserError("there is no image to show: name one, or a folder of some")
-    for encoder in encoders:
-        for side in {side for picture in pictures for side in picture.pixels.shape[:2]}:
-            check_patches(encoder, side)
+    opening = first_state(start or {}, encoders)
+    pictures = [_cut(picture, encoders) for picture in pictures]
     numbers = 0
     for encoder in encoders:
         depth = encoder.depth if blocks is None else len(blocks)
@@ -55,7 +61,7 @@ def write_explorer(
     uris = [photograph(picture.image) for picture in pictures]
 
     def written(kept: Parts) -> str:
-        return document(pictures, uris, encoders, kept, tolerance)
+        return document(pictures, uris, encoders, kept, tolerance, opening)
 
     kept = _within(parts, 1e6 * budget_mb, written, asked=blocks is not None)
     if missing := len({key[::2] for key in parts}) - len({key[::2] for key in kept}):
@@ -63,6 +69,23 @@ def write_explorer(
     with whole(path) as unfinished:
         unfinished.write_text(written(kept), encoding="utf-8")
     return path
+
+
+def _cut(picture: Picture, encoders: Sequence[Encoder]) -> Picture:
+    """To whole patches of all networks.
+
+    Raises:
+        UserError: nothing would be left.
+    """
+    unit = math.lcm(*(encoder.patch_size for encoder in encoders))
+    height, width = (side // unit * unit for side in picture.pixels.shape[:2])
+    if not height or not width:
+        sides = "{1} × {0}".format(*picture.pixels.shape[:2])
+        raise UserError(
+            f"{picture.name or 'the image'} is shown at {sides} pixels, less than the {unit} that "
+            "hold whole patches of all the networks: give a larger --size"
+        )
+    return Picture(picture.name, picture.image[:height, :width], picture.pixels[:height, :width])
 
 
 def _packed(

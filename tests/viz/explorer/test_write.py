@@ -1,11 +1,14 @@
 """The page as a file: what is in it, how large it may be, and what it does with odd input."""
 
+import base64
 import html.parser
+import io
 import logging
 import pathlib
 import re
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from dino_jax.config import ModelConfig, UserError
@@ -15,6 +18,7 @@ from dino_jax.viz.explorer.write import write_explorer
 from tests.evals.embed import networks
 from tests.viz.explorer import pages
 
+COARSE = ModelConfig(arch="vit_tiny", patch_size=16, width=9, depth=1, heads=3)
 DEEP = ModelConfig(arch="vit_tiny", patch_size=8, width=8, depth=5, heads=2)
 
 
@@ -116,7 +120,61 @@ def test_pictures_that_cannot_be_shown_are_refused(tmp_path: pathlib.Path) -> No
     path = tmp_path / "page.html"
     with pytest.raises(UserError, match="no image"):
         write_explorer(path, [], [networks.encoder()])
-    with pytest.raises(UserError, match="multiple of the patch"):
-        write_explorer(path, [pages.picture(16, 20)], [networks.encoder()])
+    with pytest.raises(UserError, match="is shown at 4 × 16 pixels, less than the 8"):
+        write_explorer(path, [pages.picture(16, 4)], [networks.encoder()])
     with pytest.raises(UserError, match="blocks"):
         write_explorer(path, [pages.picture(16, 16)], [networks.encoder()], blocks=(7,))
+
+
+def test_networks_of_other_patches_see_the_same_pixels(tmp_path: pathlib.Path) -> None:
+    fine, coarse = networks.encoder(), networks.encoder(COARSE)
+    picture = pages.picture(40, 72)  # whole patches of 8, as the first of the two reads it
+    page = write_explorer(tmp_path / "page.html", [picture], [fine, coarse])
+    cut = pages.picture(40, 72).pixels[:32, :64]
+    grids = [each["grids"][0] for each in pages.facts(page)["weights"]]
+    assert grids == [{"rows": 4, "columns": 8}, {"rows": 2, "columns": 4}]
+    for weights, encoder in enumerate((fine, coarse)):
+        exact = projections(encoder, cut)
+        found = pages.held(page, weights, 0, 0)
+        np.testing.assert_array_equal(found.attention(0), exact.attention(0, 0))
+        np.testing.assert_allclose(found.attention(3), exact.attention(0, 3), atol=1e-3)
+    source = pages.facts(page)["images"][0]["source"]
+    shown = PIL.Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+    np.testing.assert_array_equal(np.asarray(shown), cut)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {}),
+        ({"head": None, "mass": 0, "block": None, "point": None}, {}),
+        ({"head": 1, "blend": 0.55}, {"head": 1, "blend": 55}),
+        ({"mass": 0.35}, {"keep": 35, "outlined": True}),
+        ({"block": -2, "smooth": False}, {"block": 0, "smooth": False}),
+        ({"point": (0.25, 1.0)}, {"at": [0.25, 0.999999], "pinned": True}),
+    ],
+)  # fmt: skip
+def test_a_page_starts_as_is_asked(
+    tmp_path: pathlib.Path, asked: dict[str, object], expected: dict[str, object]
+) -> None:
+    picture, encoder = pages.picture(16, 16), networks.encoder()
+    page = write_explorer(tmp_path / "page.html", [picture], [encoder], start=asked)
+    assert pages.facts(page)["start"] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"head": 2}, "head 2: small has 2 heads"),
+        ({"block": 2}, "2 blocks"),
+        ({"mass": 60}, "mass 60: expected a share"),
+        ({"heads": 1}, "cannot start with heads: expected head, mass"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(
+    tmp_path: pathlib.Path, asked: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write_explorer(
+            tmp_path / "page.html", [pages.picture(16, 16)], [networks.encoder()], start=asked
+        )
