@@ -112,8 +112,9 @@ class PageReporter:
         with self._tried("of this machine"):
             self._calls.append(calls.new_call(step, time.time(), self._command))
         batch = self._folder / BATCH
-        if not step or not batch.exists():
-            self._start("of the first batch", lambda: self._batch(batch))
+        with self._tried("of the first batch"):
+            if not step or not batch.exists():
+                self._start("of the first batch", lambda: self._batch(batch))
 
     def line(
         self,
@@ -127,9 +128,10 @@ class PageReporter:
 
         Where the report would take more than its share of the time, pictures are left out.
         """
-        if self._calls:
-            known = self._calls[-1]["troubles"].get("alarms", [])
-            self._calls[-1]["troubles"] = calls.with_alarms(known, troubles, line["step"])
+        with self._tried("of alarms"):
+            if self._calls:
+                known = self._calls[-1]["troubles"].get("alarms", [])
+                self._calls[-1]["troubles"] = calls.with_alarms(known, troubles, line["step"])
         now = time.perf_counter()
         affordable = self._spent <= SHARE * (now - self._began) + ALLOWANCE
         if evaluated and affordable:

@@ -168,6 +168,42 @@ def test_nothing_that_goes_wrong_stops_the_run(
     ]
 
 
+def test_without_memory_for_a_copy_of_the_network_the_run_goes_on(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    def full(params: Params) -> Params:
+        clock.now += 5.0
+        raise MemoryError("RESOURCE_EXHAUSTED: out of memory")
+
+    kept = Kept(tmp_path)
+    kept.reporter.begin(0)
+    monkeypatch.setattr(module, "own", full)
+    with caplog.at_level(logging.WARNING):
+        for step in (0, 6):
+            kept.line(step)
+        kept.line(7, alarms=7)
+    assert len(caplog.messages) == 2
+    assert "of held-out images could not be made (RESOURCE_EXHAUSTED" in caplog.messages[0]
+    assert "of alarms could not be made" in caplog.messages[1]
+    assert clock.now == 5.0, "its time is counted: a second time is not afforded"
+
+
+def test_a_thread_that_cannot_be_started_is_one_line(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(tmp_path)
+    monkeypatch.setattr(kept.reporter._thread, "submit", broken)
+    with caplog.at_level(logging.WARNING):
+        kept.reporter.begin(0)
+        kept.line(0)
+    assert [message.split(" could")[0] for message in caplog.messages] == [
+        "the report of the first batch",
+        "the report of held-out images",
+    ]
+
+
 def test_a_full_disk_is_one_line(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = Kept(tmp_path)
     (kept.run / "report").rmdir()
