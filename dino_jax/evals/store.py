@@ -17,7 +17,7 @@ from dino_jax.evals.features import Extractor, FeatureFunction, NoImagesError
 from dino_jax.evals.images import HeldOut
 from dino_jax.files import made, whole
 from dino_jax.interop.cached import cache_folder
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 
 VERSION = 1
 """Raised when the same key would stand for other features."""
@@ -67,11 +67,9 @@ class FeatureStore:
             batch_size=min(batch_size, max(len(wanted), 1)), mesh=mesh,
         )  # fmt: skip
         try:
-            rows = extractor(encoder.params, images)
+            rows = finite(extractor(encoder.params, images), encoder)
         except NoImagesError:
             raise UserError(f"no image of {source.spec} can be read: nothing to measure") from None
-        if not np.isfinite(rows.sum(dtype=float)):
-            raise UserError(f"the features of {encoder.name} are not all finite: it has diverged")
         self._write(key, (rows, images.index))
         return rows, images.index
 

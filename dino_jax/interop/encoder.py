@@ -181,6 +181,20 @@ def _identity(network: Network, precision: str) -> str:
     return digest.hexdigest()
 
 
+def finite(found: Float[np.ndarray, "..."], encoder: Encoder) -> Float[np.ndarray, "..."]:
+    """What a network gave of one batch, as it is.
+
+    Raises:
+        UserError: it is not all finite, of which no figure could be made that means anything.
+    """
+    if not np.isfinite(found.sum(dtype=np.float64)):
+        raise UserError(
+            f"the features of {encoder.name} are not all finite: these weights diverged: take an "
+            "earlier checkpoint"
+        )
+    return found
+
+
 def check_patches(encoder: Encoder, size: int, *, flag: str = "--size") -> None:
     """Refuse a size that is no multiple of the patch.
 

@@ -10,10 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, UInt8
 
-from dino_jax.config import UserError
 from dino_jax.data.crops import resize_image
 from dino_jax.evals.features import Extractor, FeatureFunction
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 
 T = TypeVar("T")
 MOST = 8
@@ -41,19 +40,6 @@ def fitted(
     scale = short / min(image.shape[:2])
     sides = [max(1, round(scale * side / patch)) * patch for side in image.shape[:2]]
     return resize_image(image, *sides)
-
-
-def finite(features: Float[np.ndarray, "..."], encoder: Encoder) -> Float[np.ndarray, "..."]:
-    """The features of one batch, as they are.
-
-    Raises:
-        UserError: they are not all finite, of which no figure could be made that means anything.
-    """
-    if not np.isfinite(features.sum(dtype=np.float64)):
-        raise UserError(
-            f"the features of {encoder.name} are not all finite: these weights diverged"
-        )
-    return features
 
 
 class DenseExtractor:

@@ -11,8 +11,7 @@ from dino_jax.config.architectures import ARCHITECTURES
 from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.source import Source
 from dino_jax.evals.correspond.photograph import Photograph, photographed
-from dino_jax.evals.dense.stream import finite
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 from dino_jax.models.vit import Features
 from dino_jax.types import Params
 

@@ -17,9 +17,8 @@ from dino_jax.config.protocol_options import CorrespondOptions
 from dino_jax.evals.correspond.homography import judged, precision, read_homography, recall
 from dino_jax.evals.correspond.matching import Matches, match
 from dino_jax.evals.correspond.photograph import Photograph, open_photograph
-from dino_jax.evals.dense.stream import finite
 from dino_jax.evals.protocol import Report, Request, Sample
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 from dino_jax.interop.record import printable
 from dino_jax.models.vit import Features
 from dino_jax.ops.attention_mask import mass_masks

@@ -14,10 +14,10 @@ from dino_jax.config import UserError
 from dino_jax.config.protocol_options import VideoOptions
 from dino_jax.data.davis import Masks, Truth, Video, read_frame
 from dino_jax.data.frames import frame_size, nearest, resized
-from dino_jax.evals.dense.stream import finite, read_ahead
+from dino_jax.evals.dense.stream import read_ahead
 from dino_jax.evals.dense.waiting import say_patches, with_bar
 from dino_jax.evals.features import Extractor
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 from dino_jax.ops import propagation
 from dino_jax.ops.photometric import normalise
 from dino_jax.types import Params

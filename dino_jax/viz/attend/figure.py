@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.colour import Scale, Upsampling, masks, overlay, scale_of
-from dino_jax.viz.attend.maps import Point, block_count
+from dino_jax.viz.attend.maps import Point, block_count, mean_of_heads
 from dino_jax.viz.attend.picture import Picture
 from dino_jax.viz.attend.sheet import Mark, Panel, Strip, write_sheet
 
@@ -62,7 +62,7 @@ def write_figure(
     (or `style.head`) from CLS and from every point, and the others each head of each.
     """
     chosen = [one.maps if style.head is None else one.maps[:, style.head, None] for one in seen]
-    scale = scale_of([each.mean(axis=1) for each in chosen] + chosen)
+    scale = scale_of([mean_of_heads(each) for each in chosen] + chosen)
     strips: list[Strip] = []
     for one in seen:
         if points:
@@ -100,7 +100,7 @@ def _by_head(one: Seen, query: int, points: Sequence[Point], style: Style, scale
     marks = _marks(points)[query - 1 : query] if query else ()
     maps = one.maps[query]
     from_ = f"from point {query}" if query else "from CLS"
-    wanted = {"mean of heads": maps.mean(axis=0)} if style.head is None else {}
+    wanted = {"mean of heads": mean_of_heads(maps)} if style.head is None else {}
     heads = range(len(maps)) if style.head is None else (style.head,)
     wanted |= {f"head {head}": maps[head] for head in heads}
     panels = [Panel("photograph" if not points else from_, one.picture.image, None, marks)]
@@ -117,7 +117,7 @@ def _by_point(one: Seen, points: Sequence[Point], style: Style, scale: Scale) ->
     marks = _marks(points)
     panels = [Panel("photograph", one.picture.image, None, marks)]
     for query, maps in enumerate(one.maps):
-        attention = maps.mean(axis=0) if style.head is None else maps[style.head]
+        attention = mean_of_heads(maps) if style.head is None else maps[style.head]
         caption = f"{which}, {f'from point {query}' if query else 'from CLS'}"
         own = marks[query - 1 : query] if query else ()
         panels.append(

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from dino_jax.files import made, whole
 from dino_jax.viz.attend.colour import enlarged, masks, outlined, overlay, plain
 from dino_jax.viz.attend.figure import Seen, Style
-from dino_jax.viz.attend.maps import Point
+from dino_jax.viz.attend.maps import Point, mean_of_heads
 
 _LONGEST_NAME = 100
 
@@ -59,7 +59,7 @@ def write_arrays(
         arrays[f"pixels{mark}"] = one.picture.pixels
         if mass is not None:
             arrays[f"mask{mark}"] = masks(one.maps, mass)
-            arrays[f"mask_of_mean{mark}"] = masks(one.maps.mean(axis=1), mass)
+            arrays[f"mask_of_mean{mark}"] = masks(mean_of_heads(one.maps), mass)
     with whole(path) as unfinished:
         np.savez_compressed(unfinished, about=np.array(json.dumps(about)), **arrays)
 
@@ -90,7 +90,7 @@ def write_heads(folder: pathlib.Path, one: Seen, style: Style) -> pathlib.Path:
     for query, maps in enumerate(one.maps):
         whose = f"point{query}-" if query else ""
         named = {f"head{head}": each for head, each in enumerate(maps)}
-        for name, attention in {**named, "mean": maps.mean(axis=0)}.items():
+        for name, attention in {**named, "mean": mean_of_heads(maps)}.items():
             _save(folder / f"{whose}attn-{name}.png", map_image(one.picture.image, attention))
             if style.mass is not None:
                 mask = masks(attention, style.mass)

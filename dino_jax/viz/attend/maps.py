@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from dino_jax.config import UserError
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 from dino_jax.models.vit import Features
 from dino_jax.models.xcit import CLASS_BLOCKS
 from dino_jax.ops.photometric import normalise
@@ -108,6 +108,26 @@ def check_attention(encoder: Encoder, *, block: int = -1, points: bool = False) 
     return block % depth
 
 
+def check_head(encoder: Encoder, head: int | None) -> None:
+    """Refuse a head that there is not; None is the mean of all.
+
+    Raises:
+        UserError: the network has fewer.
+    """
+    if head is not None and not 0 <= head < encoder.heads:
+        raise UserError(f"--head={head}: {encoder.name} has {encoder.heads} heads, from 0")
+
+
+def mean_of_heads(
+    maps: Float[np.ndarray, "*maps heads rows columns"],
+) -> Float[np.ndarray, "*maps rows columns"]:
+    """The mean over heads, in float64 and then float32, as the explorer's page computes it.
+
+    Which patches hold a share of it may hang on its last bit.
+    """
+    return maps.mean(axis=-3, dtype=np.float64).astype(np.float32)
+
+
 def is_crossed(encoder: Encoder) -> bool:
     """Whether it is an XCiT, in which only the class token attends to patches."""
     return encoder.arch.startswith("xcit")
@@ -129,7 +149,7 @@ def projections(
     One program is compiled for a network and a shape, whatever the blocks.
 
     Raises:
-        UserError: no ViT, or no such block.
+        UserError: no ViT, no such block, or weights that diverged.
     """
     check_attention(encoder, points=True)
     if isinstance(blocks, str):
@@ -144,7 +164,7 @@ def projections(
         mean=tuple(encoder.mean),
         std=tuple(encoder.std),
     )
-    held = np.stack([np.asarray(found[block][0]) for block in chosen], axis=1)
+    held = finite(np.stack([np.asarray(found[block][0]) for block in chosen], axis=1), encoder)
     rows, columns = (side // encoder.patch_size for side in pixels.shape[:2])
     return Projections(held[0], held[1], rows, columns, chosen)
 
@@ -162,12 +182,12 @@ def attention_maps(
     blocks.
 
     Raises:
-        UserError: see `check_attention` and `token_at`.
+        UserError: see `check_attention` and `token_at`; or weights that diverged.
     """
     chosen = check_attention(encoder, block=block, points=bool(points))
     rows, columns = (side // encoder.patch_size for side in pixels.shape[:2])
     if is_crossed(encoder):
-        found = _class_attention(
+        found = class_attention(
             encoder.params,
             jnp.asarray(pixels)[None],
             features=encoder.features,
@@ -175,7 +195,7 @@ def attention_maps(
             mean=tuple(encoder.mean),
             std=tuple(encoder.std),
         )
-        each = [np.asarray(found)]
+        each = [finite(np.asarray(found)[0], encoder)]
     else:
         held = projections(encoder, pixels, blocks=(chosen,))
         tokens = [CLS, *(held.token(point) for point in points)]
@@ -197,17 +217,18 @@ def _projected(
 
 
 @partial(jax.jit, static_argnames=("features", "block", "mean", "std"))
-def _class_attention(
+def class_attention(
     params: Params,
-    pixels: UInt8[Array, "1 height width channels"],
+    pixels: UInt8[Array, "batch height width channels"],
     *,
     features: Callable[..., Features],
     block: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> Float[Array, "heads tokens"]:
+) -> Float[Array, "batch heads tokens"]:
+    """What CLS attends to in one block of a network that gives its attention."""
     normal = normalise(pixels, mean, std)
     found = features(params, normal, attention=True, attention_block=block).attention
     if found is None:
         raise ValueError("the network gave no attention")
-    return found[0, :, 0]
+    return found[:, :, CLS]

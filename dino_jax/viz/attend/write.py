@@ -10,7 +10,7 @@ from dino_jax.files import made
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.figure import Seen, Style, write_figure
 from dino_jax.viz.attend.files import Names, Written, write_arrays, write_heads
-from dino_jax.viz.attend.maps import attention_maps, check_attention
+from dino_jax.viz.attend.maps import attention_maps, check_attention, check_head
 from dino_jax.viz.attend.picture import Picture, open_rows
 from dino_jax.viz.attend.stats import write_stats
 
@@ -82,10 +82,7 @@ def check(asked: Looking, encoders: Sequence[Encoder]) -> None:
     needs_all = bool(asked.points) or asked.stats or asked.html
     for encoder in encoders:
         check_attention(encoder, block=_block(asked), points=needs_all)
-        if asked.head is not None and not 0 <= asked.head < encoder.heads:
-            raise UserError(
-                f"--head={asked.head}: {encoder.name} has {encoder.heads} heads, from 0"
-            )
+        check_head(encoder, asked.head)
     folder = pathlib.Path(asked.image).expanduser()
     out = asked.out
     if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):

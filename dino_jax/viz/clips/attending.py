@@ -9,25 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from dino_jax.config import UserError
-from dino_jax.interop.encoder import Encoder
+from dino_jax.interop.encoder import Encoder, finite
 from dino_jax.models.vit import Features
 from dino_jax.ops.photometric import normalise
 from dino_jax.types import Params
-from dino_jax.viz.attend.maps import CLS, check_attention, is_crossed, softmax
+from dino_jax.viz.attend.maps import (
+    CLS,
+    check_attention,
+    check_head,
+    class_attention,
+    is_crossed,
+    mean_of_heads,
+    softmax,
+)
 
 _PATCHES = 8192  # at once: the memory for attention grows with these times one frame's
 _MOST = 16  # frames at once
-
-
-def check_head(encoder: Encoder, head: int | None) -> None:
-    """Refuse a head that there is not; None is the mean of all.
-
-    Raises:
-        UserError: the network has fewer.
-    """
-    if head is not None and not 0 <= head < encoder.heads:
-        raise UserError(f"--head={head}: {encoder.name} has {encoder.heads} heads, from 0")
 
 
 def maps_of_frames(
@@ -45,7 +42,7 @@ def maps_of_frames(
     batch is read while one is computed.
 
     Raises:
-        UserError: no attention, no such block or head.
+        UserError: no attention, no such block or head, or weights that diverged.
     """
     chosen = check_attention(encoder, block=block)
     check_head(encoder, head)
@@ -59,10 +56,10 @@ def maps_of_frames(
         filled = np.stack([*batch, *[batch[-1]] * (size - len(batch))])
         computed = len(batch), _asked(encoder, filled, chosen)
         if last is not None:
-            yield from _finished(*last, head, rows, columns)
+            yield from _finished(encoder, *last, head, rows, columns)
         last = computed
     if last is not None:
-        yield from _finished(*last, head, rows, columns)
+        yield from _finished(encoder, *last, head, rows, columns)
 
 
 def _asked(
@@ -71,22 +68,27 @@ def _asked(
     """Begin to compute: queries of CLS and all keys of a ViT, the attention itself of an XCiT."""
     given = {"features": encoder.features, "mean": tuple(encoder.mean), "std": tuple(encoder.std)}
     if is_crossed(encoder):
-        return (_attended(encoder.params, jnp.asarray(frames), block=block, **given),)
+        return (class_attention(encoder.params, jnp.asarray(frames), block=block, **given),)
     last = encoder.depth - block
     return _projected(encoder.params, jnp.asarray(frames), last=last, **given)
 
 
 def _finished(
-    count: int, found: tuple[Array, ...], head: int | None, rows: int, columns: int
+    encoder: Encoder,
+    count: int,
+    found: tuple[Array, ...],
+    head: int | None,
+    rows: int,
+    columns: int,
 ) -> Iterator[Float[np.ndarray, "{rows} {columns}"]]:
-    values = [np.asarray(each)[:count] for each in found]
+    values = [finite(np.asarray(each)[:count], encoder) for each in found]
     if len(values) == 2:
         queries, keys = (each.astype(np.float64) for each in values)
         attention = softmax(np.einsum("bhc,bhnc->bhn", queries, keys))
     else:
         attention = values[0]
     maps = attention[..., 1:].reshape(count, -1, rows, columns)
-    yield from maps.mean(axis=1) if head is None else maps[:, head]
+    yield from mean_of_heads(maps) if head is None else maps[:, head]
 
 
 @partial(jax.jit, static_argnames=("features", "last", "mean", "std"))
@@ -101,20 +103,3 @@ def _projected(
 ) -> tuple[Float[Array, "batch heads each"], Float[Array, "batch heads tokens each"]]:
     found = features(params, normalise(frames, mean, std), projections=last).projections[0]
     return found[:, 0, :, CLS], found[:, 1]
-
-
-@partial(jax.jit, static_argnames=("features", "block", "mean", "std"))
-def _attended(
-    params: Params,
-    frames: UInt8[Array, "batch height width channels"],
-    *,
-    features: Callable[..., Features],
-    block: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> Float[Array, "batch heads tokens"]:
-    normal = normalise(frames, mean, std)
-    found = features(params, normal, attention=True, attention_block=block).attention
-    if found is None:
-        raise ValueError("the network gave no attention")
-    return found[:, :, CLS]

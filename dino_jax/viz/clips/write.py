@@ -19,9 +19,9 @@ from dino_jax.data.clip import Clip, ffmpeg, open_clip
 from dino_jax.files import made
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.colour import Scale, Upsampling, masks, outlined, overlay, scale_of
-from dino_jax.viz.attend.maps import block_count, check_attention
+from dino_jax.viz.attend.maps import block_count, check_attention, check_head
 from dino_jax.viz.attend.picture import SIZE, Picture, pictured
-from dino_jax.viz.clips.attending import check_head, maps_of_frames
+from dino_jax.viz.clips.attending import maps_of_frames
 from dino_jax.viz.clips.caption import caption
 from dino_jax.viz.clips.film import written_film
 from dino_jax.viz.clips.frames import written_frames

@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+
+import jax.numpy as jnp
 
 from dino_jax.config import ModelConfig
 from dino_jax.interop.encoder import Encoder, open_encoder
@@ -36,3 +39,13 @@ def resnet() -> Encoder:
 def pixels() -> Encoder:
     """No network."""
     return open_encoder("pixels")
+
+
+def diverged(of: Callable[[], Encoder] = vit) -> Encoder:
+    """The same, as a run leaves it that diverged: every weight of its blocks is NaN."""
+    whole = of()
+    params = {
+        name: jnp.full_like(value, jnp.nan) if ".blocks." in name or "cls" in name else value
+        for name, value in whole.params.items()
+    }
+    return dataclasses.replace(whole, params=params)

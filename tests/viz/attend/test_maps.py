@@ -9,8 +9,14 @@ import pytest
 
 from dino_jax.config import UserError
 from dino_jax.viz.attend import maps
-from dino_jax.viz.attend.maps import attention_maps, check_attention, projections, token_at
-from tests.viz.attend.networks import DEPTH, HEADS, PATCH, pixels, resnet, vit, xcit
+from dino_jax.viz.attend.maps import (
+    attention_maps,
+    check_attention,
+    mean_of_heads,
+    projections,
+    token_at,
+)
+from tests.viz.attend.networks import DEPTH, HEADS, PATCH, diverged, pixels, resnet, vit, xcit
 
 ROWS, COLUMNS = 3, 4
 
@@ -111,3 +117,24 @@ def test_a_point_outside_is_one_line(point):
 def test_softmax_of_large_logits_is_finite():
     found = maps.softmax(np.array([[1e4, 1e4, -1e4]]))
     np.testing.assert_allclose(found, [[0.5, 0.5, 0]])
+
+
+@pytest.mark.parametrize("encoder_of", [vit, xcit])
+def test_weights_that_diverged_are_one_line(encoder_of):
+    encoder = diverged(encoder_of)
+    with pytest.raises(UserError, match="not all finite: these weights diverged: take an earlier"):
+        attention_maps(encoder, picture())
+    if encoder_of is vit:
+        with pytest.raises(UserError, match="features of small are not all finite"):
+            projections(encoder, picture())
+
+
+def test_the_mean_over_heads_is_rounded_once():
+    """In float32 the sum of three heads loses bits that a mask may hang on."""
+    heads = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
+    exact = [[sum(map(float, each)) / 3 for each in one.reshape(3, -1).T] for one in heads]
+    found = mean_of_heads(heads)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.reshape(2, -1), np.array(exact).astype(np.float32))
+    assert (heads.mean(axis=1) != found).any()
+    np.testing.assert_array_equal(mean_of_heads(heads[1]), found[1])

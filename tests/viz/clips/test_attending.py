@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from dino_jax.config import ModelConfig, UserError
-from dino_jax.viz.attend.maps import attention_maps
+from dino_jax.viz.attend.maps import attention_maps, mean_of_heads
 from dino_jax.viz.clips import attending
 from dino_jax.viz.clips.attending import maps_of_frames
 from tests.data.films import pan
 from tests.evals.embed import networks
+from tests.viz.attend.networks import diverged, vit, xcit
 
 XCIT = ModelConfig(arch="xcit_small_12", patch_size=8, width=16, depth=1, heads=2)
 
@@ -20,7 +21,7 @@ def test_a_frame_has_the_numbers_of_a_still(block, head):
     assert len(found) == 5
     for frame, values in zip(frames, found, strict=True):
         heads = attention_maps(encoder, frame, block=block)[0]
-        still = heads.mean(axis=0) if head is None else heads[head]
+        still = mean_of_heads(heads) if head is None else heads[head]
         np.testing.assert_allclose(values, still, rtol=1e-5, atol=1e-7)
 
 
@@ -28,7 +29,7 @@ def test_an_xcit_has_the_maps_of_its_class_blocks():
     encoder, frames = networks.encoder(XCIT), pan(3, 16, 24)
     found = list(maps_of_frames(encoder, frames, block=0, batch_size=2))
     for frame, values in zip(frames, found, strict=True):
-        still = attention_maps(encoder, frame, block=0)[0].mean(axis=0)
+        still = mean_of_heads(attention_maps(encoder, frame, block=0)[0])
         np.testing.assert_allclose(values, still, rtol=1e-5, atol=1e-7)
 
 
@@ -68,3 +69,9 @@ def test_what_there_is_not_is_refused():
         with pytest.raises(UserError, match=said):
             list(maps_of_frames(networks.encoder(), pan(1, 16, 16), **options))
     assert not list(maps_of_frames(networks.encoder(), iter(())))
+
+
+@pytest.mark.parametrize("encoder_of", [vit, xcit])
+def test_weights_that_diverged_are_one_line(encoder_of):
+    with pytest.raises(UserError, match="features of small are not all finite: these weights"):
+        list(maps_of_frames(diverged(encoder_of), pan(1, 16, 16)))
