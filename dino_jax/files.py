@@ -10,6 +10,18 @@ from collections.abc import Iterator
 
 from dino_jax.config import UserError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Of writing, whatever file the error names, or none."""
+
+
+class UnwritableError(OSError, UserError):
+    """A file cannot be written: the system's error, as one line for the user."""
+
+    def __str__(self) -> str:
+        """What cannot be written, and why."""
+        reason = "it is a folder" if self.errno == errno.EISDIR else self.strerror
+        return f"{self.filename} cannot be written ({reason}): write elsewhere, or make room there"
+
 
 def made(folder: pathlib.Path, *, flag: str = "--out", instead: str = "another") -> pathlib.Path:
     """Make a folder, with those above it, and see that it can be written into.
@@ -54,18 +66,43 @@ def claimed(folder: pathlib.Path, *, flag: str = "--out") -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing(path: pathlib.Path, *parts: pathlib.Path) -> Iterator[None]:
+    """Around what writes `path`, or `parts` that become it: the system's refusal is one line.
+
+    Errors about other files, which the block may read, go on as they are.
+
+    Raises:
+        UnwritableError: the disk is full, or one of these paths cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UnwritableError) or error.errno is None:
+            raise
+        ours = str(error.filename) in map(str, (path, *parts))
+        if not ours and error.errno not in _FULL:
+            raise
+        raise UnwritableError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
 def whole(path: pathlib.Path, *, mark: str | None = None) -> Iterator[pathlib.Path]:
     """Yield where to write a file that then takes the name `path`, on the disk with all it holds.
 
     If the block fails there is nothing new, and a file of before is as it was. The other name ends
     as `path` does, for writers that look at it, after a `mark`: the process's number, or a word
     where no other process writes, so that what a killed one left is written over.
+
+    Raises:
+        UnwritableError: the disk is full, `path` is a folder, or its own folder is gone.
     """
     unfinished = path.with_name(f"{path.stem}.{mark or os.getpid()}{path.suffix}")
     try:
-        yield unfinished
-        with open(unfinished, "rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with writing(path, unfinished):
+            yield unfinished
+            with open(unfinished, "rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is said, not this
+            unfinished.unlink(missing_ok=True)

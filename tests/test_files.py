@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -65,3 +66,59 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path: pathlib.Path, name: str) 
     with pytest.raises(UserError, match=r"--out=.* cannot be written into \(.+\): name") as error:
         made(tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+def to_a_full_disk(path: pathlib.Path) -> None:
+    with whole(path, mark="new") as unfinished:
+        unfinished.symlink_to("/dev/full")
+        unfinished.write_text("too much")
+
+
+def to_a_folder_that_goes(path: pathlib.Path) -> None:
+    with whole(path) as unfinished:
+        path.parent.rmdir()
+        unfinished.write_text("late")
+
+
+def to_a_folder(path: pathlib.Path) -> None:
+    path.mkdir()
+    with whole(path) as unfinished:
+        unfinished.write_text("page")
+
+
+def by_a_long_name(path: pathlib.Path) -> None:
+    with whole(path.with_name("猫" * 100)) as unfinished:
+        unfinished.write_text("page")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (to_a_full_disk, "page.html cannot be written (No space left on device): "),
+        (to_a_folder_that_goes, "page.html cannot be written (No such file or directory): "),
+        (to_a_folder, "page.html cannot be written (it is a folder): "),
+        (by_a_long_name, "猫 cannot be written (File name too long): "),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_still_the_system_s_error(
+    tmp_path: pathlib.Path, write: Callable[[pathlib.Path], None], reason: str
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(UserError) as told:
+        write(folder / "page.html")
+    assert reason in str(told.value)
+    assert "\n" not in str(told.value)
+    assert isinstance(told.value, OSError)
+    assert told.value.errno
+    assert told.value.strerror
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
+
+
+def test_what_a_writer_cannot_read_is_not_said_of_its_file(tmp_path: pathlib.Path) -> None:
+    def copy() -> None:
+        with whole(tmp_path / "copy") as unfinished:
+            unfinished.write_bytes((tmp_path / "absent").read_bytes())
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        copy()

@@ -13,7 +13,8 @@ from dino_jax.viz.attend.colour import enlarged, masks, outlined, overlay, plain
 from dino_jax.viz.attend.figure import Seen, Style
 from dino_jax.viz.attend.maps import Point, mean_of_heads
 
-_LONGEST_NAME = 100
+_LONGEST = 150
+"""Bytes of a name; file systems hold 255, and more is put after it."""
 
 
 class Written(NamedTuple):
@@ -23,6 +24,16 @@ class Written(NamedTuple):
     said: str = ""
 
 
+def stem_of(name: str) -> str:
+    """A name without its suffix, for files: folders in it become part of it, its end is kept.
+
+    It is empty where nothing of the name can be kept.
+    """
+    stem = str(pathlib.PurePosixPath(name).with_suffix("")) if name else ""
+    kept = "".join(c if c.isprintable() else "_" for c in stem.replace("/", "-"))
+    return kept.encode()[-_LONGEST:].decode(errors="ignore").lstrip(".-")
+
+
 class Names:
     """Names of files for pictures, each once."""
 
@@ -30,10 +41,8 @@ class Names:
         self._taken: set[str] = set()
 
     def of(self, name: str) -> str:
-        """The picture's name without its suffix; folders in it become part of the name."""
-        stem = str(pathlib.PurePosixPath(name).with_suffix("")) if name else "picture"
-        kept = "".join(c if c.isprintable() else "_" for c in stem.replace("/", "-"))
-        stem = kept.lstrip(".-")[-_LONGEST_NAME:] or "picture"
+        """The picture's name without its suffix, as `stem_of`."""
+        stem = stem_of(name) or "picture"
         number, unique = 1, stem
         while unique in self._taken:
             number += 1

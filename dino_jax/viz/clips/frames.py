@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from dino_jax.files import made
+from dino_jax.files import made, writing
 
 NAME = "attn-frame-{:04d}.png"
 """Counted from 0, as the original counts; a fifth digit follows 9999."""
@@ -26,7 +26,7 @@ def written_frames(
     has changed.
 
     Raises:
-        UserError: the folder cannot be written into.
+        UserError: the folder, or a frame in it, cannot be written.
     """
     made(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as unfinished:
@@ -35,12 +35,15 @@ def written_frames(
         def take(frame: UInt8[np.ndarray, "h w 3"]) -> None:
             nonlocal number
             path = pathlib.Path(unfinished) / NAME.format(number)
-            Image.fromarray(np.ascontiguousarray(frame)).save(path, compress_level=4)
+            with writing(folder / path.name, path):
+                Image.fromarray(np.ascontiguousarray(frame)).save(path, compress_level=4)
             number += 1
 
         yield take
         made(folder)
         for before in folder.glob("attn-frame-*.png"):
-            before.unlink()
+            with writing(before):
+                before.unlink()
         for path in sorted(pathlib.Path(unfinished).iterdir()):
-            shutil.move(path, folder / path.name)
+            with writing(folder / path.name, path):
+                shutil.move(path, folder / path.name)

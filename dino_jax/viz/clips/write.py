@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from dino_jax.config import UserError
 from dino_jax.data.clip import Clip, ffmpeg, open_clip
-from dino_jax.files import made
+from dino_jax.files import made, writing
 from dino_jax.interop.encoder import Encoder
 from dino_jax.viz.attend.colour import Scale, Upsampling, masks, outlined, overlay, scale_of
+from dino_jax.viz.attend.files import stem_of
 from dino_jax.viz.attend.maps import block_count, check_attention, check_head
 from dino_jax.viz.attend.picture import SIZE, Picture, pictured
 from dino_jax.viz.clips.attending import maps_of_frames
@@ -90,7 +91,7 @@ def write_clip(
     filmed = _can_film(clip, frames=frames)
     start = time.monotonic()
     with tempfile.TemporaryFile(dir=made(out)) as aside:
-        scale = _put_aside(clip, encoder, show, aside, batch_size=batch_size, stop=stop)
+        scale = _put_aside(clip, encoder, show, aside, out=out, batch_size=batch_size, stop=stop)
         aside.seek(0)
         drawn = _drawn(clip, encoder, show, scale, aside, stop=stop)
         written = _write(drawn, clip, encoder, out, show, scale, film=filmed, frames=frames)
@@ -129,6 +130,7 @@ def _put_aside(
     show: Shown,
     aside: IO[bytes],
     *,
+    out: pathlib.Path,
     batch_size: int | None,
     stop: Callable[[], bool],
 ) -> Scale:
@@ -142,7 +144,8 @@ def _put_aside(
     maps = maps_of_frames(encoder, pixels, block=show.block, head=show.head, batch_size=batch_size)
     fulls = []
     for each in _barred(maps, clip, "attention", stop):
-        aside.write(np.ascontiguousarray(each, np.float32).data)
+        with writing(out):
+            aside.write(np.ascontiguousarray(each, np.float32).data)
         fulls.append(scale_of([each]).full)
     return Scale(float(np.percentile(fulls, STEADY)))
 
@@ -186,7 +189,8 @@ def _write(
     frames: bool,
 ) -> list[pathlib.Path]:
     """Write what is drawn as a film, as a folder of frames, or as both; returns which."""
-    name, said = f"{clip.path.resolve().stem}-attention", described(encoder, show)
+    stem, said = stem_of(clip.path.resolve().name) or "clip", described(encoder, show)
+    name = f"{stem}-attention"
     written = [out / f"{name}.mp4"] * film + [out / name] * frames
     first = next(drawn)
     beneath = caption(first.shape[1], said, scale)

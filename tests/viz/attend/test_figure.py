@@ -9,7 +9,7 @@ from PIL import Image
 from dino_jax.viz.attend import figure as figures
 from dino_jax.viz.attend.colour import enlarged, overlay, plain, scale_of
 from dino_jax.viz.attend.figure import Seen, Style, write_figure
-from dino_jax.viz.attend.files import Names, write_arrays, write_heads
+from dino_jax.viz.attend.files import Names, stem_of, write_arrays, write_heads
 from dino_jax.viz.attend.maps import attention_maps
 from dino_jax.viz.attend.picture import Picture
 from dino_jax.viz.attend.sheet import Panel, Strip, write_sheet
@@ -160,4 +160,14 @@ def test_names_of_files_are_one_each():
     given = ("a/b.jpg", "a-b.png", "a/b.jpg", "", "../.x", "n\n.c.tif")
     wanted = ["a-b", "a-b-2", "a-b-3", "picture", "x", "n_.c"]
     assert [names.of(name) for name in given] == wanted
-    assert len(names.of("x" * 300 + ".png")) == 100
+    assert len(names.of("x" * 300 + ".png")) == 150
+
+
+@pytest.mark.parametrize("name", ["猫" * 80, "a" + "é" * 120, "\udcff" * 200, "." * 240, "-é" * 90])
+def test_a_long_name_in_any_script_has_room_for_what_is_put_after_it(tmp_path, name):
+    """File systems count bytes: 80 characters of three do not leave it."""
+    stem = Names().of(f"{name}.png")
+    assert stem == stem_of(stem)
+    assert len(stem.encode()) <= 150
+    write_arrays(tmp_path / f"{stem}-attention.npz", [seen_by(vit())], points=(), mass=None)
+    assert len(list(tmp_path.iterdir())) == 1

@@ -114,6 +114,22 @@ def test_the_caption_is_beneath_the_film_and_not_in_the_frames(tmp_path):
     assert found[0, 32:].max() > 150
 
 
+def test_a_clip_of_a_long_name_is_cut_to_what_a_file_may_be_called(tmp_path):
+    source = write_frames(tmp_path / ("猫" * 80), pan(1, 32, 48))
+    files = write_clip(source, tmp_path / "o", networks.encoder(), size=SIZE, frames=True)
+    assert [path.name for path in files] == [f"{'猫' * 50}-attention{end}" for end in (".mp4", "")]
+    assert all(path.exists() for path in files)
+
+
+def test_a_film_and_frames_that_cannot_be_written_are_one_line(tmp_path):
+    source, out = write_frames(tmp_path / "f", pan(2, 32, 48)), tmp_path / "o"
+    for taken in ("f-attention.mp4", "f-attention/attn-frame-0001.png"):
+        (out / taken).mkdir(parents=True)
+        with pytest.raises(UserError, match=f"{taken} cannot be written .it is a folder"):
+            write_clip(source, out, networks.encoder(), size=SIZE, frames="/" in taken)
+        (out / taken).rmdir()
+
+
 @pytest.mark.parametrize("calls", [2, 8])
 def test_what_is_stopped_leaves_nothing(tmp_path, calls):
     source, asked = write_frames(tmp_path / "f", pan(6, 32, 48)), itertools.count(1)
