@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from dino_jax.interop.runs import number
 from dino_jax.viz.compare.runs import AXES, Run
 from dino_jax.viz.compare.settings import same_images
 from dino_jax.viz.web.chart import Line, chart, with_mean
@@ -76,8 +77,8 @@ def _charts(runs: Sequence[Run], titles: Titles, axis: str, *, student: bool = F
     for name, (title, unit) in titles.items():
         lines = [
             line
-            for number, run in enumerate(runs)
-            for line in _lines(run, name, number, axis, student=student)
+            for place, run in enumerate(runs)
+            for line in _lines(run, name, place, axis, student=student)
         ]
         if lines:
             levels = _levels(runs, name)
@@ -85,11 +86,11 @@ def _charts(runs: Sequence[Run], titles: Titles, axis: str, *, student: bool = F
     return drawn
 
 
-def _lines(run: Run, name: str, number: int, axis: str, *, student: bool) -> list[Line]:
+def _lines(run: Run, name: str, place: int, axis: str, *, student: bool) -> list[Line]:
     x, y = run.curve(name, axis)
-    found = with_mean(Line(run.name, x, y, number)) if x else []
+    found = with_mean(Line(run.name, x, y, place)) if x else []
     x, y = run.curve(f"student_{name}", axis) if student else ([], [])
-    return [*found, Line(f"{run.name}, student", x, y, number, dashed=True)] if x else found
+    return [*found, Line(f"{run.name}, student", x, y, place, dashed=True)] if x else found
 
 
 def _levels(runs: Sequence[Run], name: str) -> dict[str, float]:
@@ -105,9 +106,10 @@ def _levels(runs: Sequence[Run], name: str) -> dict[str, float]:
     if not same_images(runs):
         return found
     for prefix, shown in (("chance_", "chance"), ("pixels_", "raw pixels")):
-        values = {run.summary.get(prefix + name) for run in runs} - {None}
-        if len(values) == 1 and isinstance(value := values.pop(), (int, float)):
-            found[f"{shown} {value:.1f}"] = float(value)
+        values = {number(run.summary.get(prefix + name)) for run in runs}
+        values = {value for value in values if math.isfinite(value)}
+        if len(values) == 1:
+            found[f"{shown} {min(values):.1f}"] = min(values)
     return found
 
 

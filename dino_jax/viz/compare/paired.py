@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dino_jax.config import UserError
+from dino_jax.interop.runs import number
 from dino_jax.viz.compare.runs import Run
 from dino_jax.viz.compare.scores import signed
 from dino_jax.viz.compare.settings import same_images
@@ -53,7 +54,11 @@ def _measured(path: pathlib.Path, held: Any) -> Measured:
     }
     for each in (each for found in differences.values() for each in found.values()):
         for name in ("value", "low", "high"):
-            _number(each[name])
+            _check(each[name])
+    for row, found in intervals.items():
+        for key, (low, high) in found.items():
+            for value in (low, high, figures.get(row, {}).get(key)):
+                _check(value)
     settings = held.get("settings", {})
     data = str(settings.get("val") or settings.get("data") or "")
     return Measured(path, str(held["protocol"]), data, figures, intervals, differences)
@@ -65,8 +70,11 @@ def _nested(held: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _check(value: Any) -> None:
+    """Raise ValueError where something is neither a number nor said to be none."""
+    known = value is None or value == "nan" or isinstance(value, float)
+    if not known and math.isnan(number(value)):
+        raise ValueError(f"{value!r} is no number")
 
 
 def columns(measured: Measured, runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -79,7 +87,7 @@ def columns(measured: Measured, runs: Sequence[Run]) -> tuple[list[str], list[li
     for key in dict.fromkeys(key for found in measured.intervals.values() for key in found):
         row = [key]
         for name in names:
-            figure = _number(measured.figures.get(name, {}).get(key))
+            figure = number(measured.figures.get(name, {}).get(key))
             bounds = _bounds(measured.intervals[name].get(key, (None, None)), ".1f")
             row.append("–" if math.isnan(figure) else f"{figure:.1f}{bounds}")
         row += [_difference(found.get(key)) for found in measured.differences.values()]
@@ -102,11 +110,11 @@ def _difference(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "–"
     bounds = _bounds((found["low"], found["high"]), "+.1f")
-    return f"{signed(_number(found['value']))}{bounds} {found.get('verdict', '')}".rstrip()
+    return f"{signed(number(found['value']))}{bounds} {found.get('verdict', '')}".rstrip()
 
 
 def _bounds(bounds: Sequence[float | None], form: str) -> str:
-    low, high = map(_number, bounds)
+    low, high = map(number, bounds)
     if math.isnan(low) or math.isnan(high):
         return ""
     return f" [{low:{form}}, {high:{form}}]".replace("-", "−")

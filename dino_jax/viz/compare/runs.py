@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dino_jax.config import Config, UserError, load_record
-from dino_jax.interop.runs import curve, read_metrics, read_summary
+from dino_jax.config import Config, Record, UserError, load_record
+from dino_jax.interop.runs import checked_summary, count, curve, number, read_metrics
 
 AXES = {"step": "step", "epoch": "epoch", "images": "images seen", "hours": "hours of training"}
 """What curves may be laid over each other by, and how it is called on the page."""
@@ -30,6 +30,8 @@ class Run(NamedTuple):
     """Of training, by step."""
     damaged: bool
     """Whether `metrics.jsonl` could be read only in part."""
+    faults: Sequence[str] = ()
+    """What else was left out since it is damaged, a sentence each."""
 
     @property
     def step(self) -> int:
@@ -109,11 +111,13 @@ def open_runs(folders: Sequence[pathlib.Path]) -> list[Run]:
 
 
 def _opened(folder: pathlib.Path, name: str) -> Run:
+    told = "is not a run's, or of a newer dino_jax: leave the run out, or upgrade"
     try:
         record = load_record(folder)
     except UserError as error:
-        told = "is not a run's, or of a newer dino_jax: leave the run out, or upgrade"
         raise UserError(f"{folder}/config.json {told}") from error
+    if record is not None and not _is_countable(record):
+        raise UserError(f"{folder}/config.json {told}")
     path = folder / "metrics.jsonl"
     try:
         lines = read_metrics(path)
@@ -124,10 +128,19 @@ def _opened(folder: pathlib.Path, name: str) -> Run:
         if written:
             raise UserError(f"{path} is damaged from its first line on: leave the run out")
         raise UserError(f"{folder} has no metrics yet: wait for its first line, or leave it out")
+    summary, faults = checked_summary(folder)
     return Run(
-        name, folder, record.resolved, record.examples, lines, read_summary(folder),
-        hours_of(lines, record.resolved.batch_size), damaged=written > len(lines),
+        name, folder, record.resolved, record.examples, lines, summary,
+        hours_of(lines, record.resolved.batch_size), written > len(lines), faults,
     )  # fmt: skip
+
+
+def _is_countable(record: Record) -> bool:
+    """Whether its numbers are such that steps, epochs and entropies can be told."""
+    config = record.resolved
+    counted = (record.examples, config.batch_size, config.head.prototypes)
+    steps = config.steps is None or count(config.steps) is not None
+    return all(map(count, counted)) and steps and 0 <= number(config.epochs) < 1e9
 
 
 def short_names(folders: Sequence[pathlib.Path]) -> list[str]:

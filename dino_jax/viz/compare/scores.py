@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dino_jax.interop.runs import number as read_number
 from dino_jax.viz.compare.runs import AXES, Run
 from dino_jax.viz.compare.settings import repeats, same_images
 from dino_jax.viz.web.page import Html, paragraph, section, table
@@ -80,15 +81,10 @@ def _figures(sources: Sequence[Mapping[str, Any]]) -> Figures:
     found = {}
     for measure, title in MEASURES.items():
         for prefix, network in NETWORKS.items():
-            values = [_number(source.get(prefix + measure)) for source in sources]
+            values = [read_number(source.get(prefix + measure)) for source in sources]
             if not all(map(math.isnan, values)):
                 found[f"{title}: {network}"] = values
     return found
-
-
-def _number(value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number else math.nan
 
 
 def columns(shown: Table, runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
@@ -108,10 +104,9 @@ def columns(shown: Table, runs: Sequence[Run]) -> tuple[list[str], list[list[str
         if differ:
             row.append(signed(values[0] - values[1]))
         elif spread:
-            known = not any(map(math.isnan, values))
+            known = all(map(math.isfinite, values))
             row += [
-                _one(statistics.fmean(values)),
-                _one(statistics.stdev(values)) if known else "–",
+                _one(of(values)) if known else "–" for of in (statistics.fmean, statistics.stdev)
             ]
         rows.append(row)
     return heads, rows

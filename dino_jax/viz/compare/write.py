@@ -40,8 +40,14 @@ def write_comparison(
     `axis` is a key of `runs.AXES`. Raises `UserError` where the folder cannot be written into.
     """
     made(path.parent)
-    with whole(path) as unfinished:
-        unfinished.write_text(comparison(path, runs, axis, measured))
+    text = comparison(path, runs, axis, measured)
+    try:
+        with whole(path) as unfinished:
+            unfinished.write_text(text)
+    except OSError as error:
+        raise UserError(
+            f"--out={path} cannot be written ({error.strerror}): name another file"
+        ) from error
     return path
 
 
@@ -95,6 +101,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         for run in runs
         if run.damaged
     ]
+    found += [f"{run.name}: {fault}" for run in runs for fault in run.faults]
     return found
 
 

@@ -17,13 +17,12 @@ from typing import Any
 import jax
 
 from dino_jax import files
+from dino_jax.interop.runs import count, number
 
 FILE = "calls.json"
-_NUMBER: tuple[type, ...] = (int, float)
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "step": int, "began": _NUMBER, "updated": _NUMBER, "reporting": _NUMBER,
-    "command": str, "commit": str, "machine": dict, "troubles": dict,
-}  # fmt: skip
+_TEXTS, _NUMBERS = ("command", "commit"), ("began", "updated", "reporting")
+_LATEST = 1e11
+"""Seconds of Unix, three thousand years."""
 _FOLDERS = re.compile(r"(?<![^=:,\s])~?/[^,]*(?=/[^/,]+)")
 
 
@@ -39,12 +38,35 @@ def read_calls(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def _is_call(value: Any) -> bool:
     """Whether it has the fields of `new_call`, of their types."""
+    if not isinstance(value, dict) or count(value.get("step")) is None:
+        return False
+    troubles, about = value.get("troubles"), value.get("machine")
+    return (
+        all(isinstance(value.get(name), str) for name in _TEXTS)
+        and all(abs(number(value.get(name))) < _LATEST for name in _NUMBERS)
+        and isinstance(about, dict)
+        and all(isinstance(each, str) for each in about.values())
+        and isinstance(troubles, dict)
+        and _is_troubles(troubles)
+    )
+
+
+def _is_troubles(value: Mapping[str, Any]) -> bool:
+    alarms, names = value.get("alarms", []), value.get("unreadable_images", [])
+    return (
+        isinstance(alarms, list)
+        and all(map(_is_alarm, alarms))
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and isinstance(value.get("collapse"), (str, type(None)))
+        and count(value.get("skipped_updates", 0)) is not None
+    )
+
+
+def _is_alarm(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    if not all(isinstance(value.get(name), kinds) for name, kinds in _KINDS.items()):
-        return False
-    alarms = value["troubles"].get("alarms", [])
-    return all(isinstance(each, dict) and {"step", "text"} <= each.keys() for each in alarms)
+    return count(value.get("step")) is not None and isinstance(value.get("text"), str)
 
 
 def write_calls(folder: pathlib.Path, calls: Sequence[Mapping[str, Any]]) -> None:

@@ -101,7 +101,10 @@ def _missing(record: Record) -> list[str]:
             "are not measured in this run (--config.eval.baselines=true asks for them)"
         )  # fmt: skip
         notes.append(f"Scores of raw pixels and other methods without weights {when}.")
-    elif "knn_top1" in record.lines[-1] and "pixels_knn_top1" not in record.summary:
+    elif (
+        any("knn_top1" in line for line in record.lines[-1:])
+        and "pixels_knn_top1" not in record.summary
+    ):
         notes.append(
             "Raw pixels were not scored by k-NN on plain crops: on the embedded photographs the "
             "table below has the harder task that all methods were given."

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dino_jax.interop.runs import curve
+from dino_jax.interop.runs import number as read_number
 from dino_jax.viz.web.scale import number
 
 
@@ -19,6 +20,8 @@ class Record(NamedTuple):
     calls: Sequence[Mapping[str, Any]]
     written: float | None
     """When the newest line was written, in seconds of Unix."""
+    faults: Sequence[str] = ()
+    """What was left out in reading since it is damaged, a sentence each."""
 
     @property
     def resolved(self) -> Mapping[str, Any]:
@@ -154,7 +157,7 @@ def _figures(record: Record) -> str:
 
 def warnings(record: Record) -> list[str]:
     """What else a reader should know at once."""
-    found, troubles = [], record.troubles
+    found, troubles = list(record.faults), record.troubles
     if skipped := troubles.get("skipped_updates"):
         found.append(f"{skipped:,} updates were skipped since loss or gradient was not finite.")
     if unreadable := troubles.get("unreadable_images"):
@@ -185,7 +188,7 @@ def levels(record: Record, score: str) -> dict[str, float]:
     found = {
         shown: float(record.summary[f"{name}_{score}"])
         for name, shown in BASELINES.items()
-        if isinstance(record.summary.get(f"{name}_{score}"), (int, float))
+        if math.isfinite(read_number(record.summary.get(f"{name}_{score}")))
     }
     if "untrained" not in found and steps and steps[0] == 0 and not math.isnan(values[0]):
         start = "start" if record.resolved.get("init_from") else "untrained"

@@ -8,8 +8,9 @@ from typing import Any
 from dino_jax import files
 from dino_jax.config import Config, UserError
 from dino_jax.config.fields import from_dict
-from dino_jax.interop.runs import read_metrics, read_summary
+from dino_jax.interop.runs import checked_summary, count, number, read_metrics
 from dino_jax.viz.report import curves, pictures, verdict
+from dino_jax.viz.report.calls import FILE as CALLS
 from dino_jax.viz.report.calls import read_calls, without_folders
 from dino_jax.viz.report.verdict import Record
 from dino_jax.viz.web import page as web
@@ -24,13 +25,18 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     What the folder does not hold is left out of the page with a line that says so.
 
     Raises:
-        UserError: the folder holds no run.
+        UserError: the folder holds no run, or cannot be written into.
     """
     if not (workdir / "config.json").is_file() and not (workdir / "metrics.jsonl").is_file():
         raise UserError(f"{workdir} holds no run: name a folder that main was given as --workdir")
     path = workdir / FILE
-    with files.whole(path, mark="new") as unfinished:
-        unfinished.write_text(report(workdir))
+    page = report(workdir)
+    try:
+        with files.whole(path, mark="new") as unfinished:
+            unfinished.write_text(page)
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else error.strerror
+        raise UserError(f"{path} cannot be written ({reason}): move what is in the way") from error
     return path
 
 
@@ -59,21 +65,41 @@ def read_record(workdir: pathlib.Path) -> Record:
     """What a run's folder holds in text; what is missing or damaged is empty."""
     metrics = workdir / "metrics.jsonl"
     try:
-        config = json.loads((workdir / "config.json").read_text())
-        written = metrics.stat().st_mtime
+        content = json.loads((workdir / "config.json").read_text())
     except (OSError, ValueError, RecursionError):
-        config, written = {}, None
-    return Record(
-        config if _is_record(config) else {},
-        read_metrics(metrics),
-        read_summary(workdir),
-        read_calls(workdir / FOLDER),
-        written,
-    )
+        content = {}
+    try:
+        lines, written = read_metrics(metrics), metrics.stat().st_mtime
+    except OSError:
+        lines, written = [], None
+    config, faults = _checked(content)
+    summary, others = checked_summary(workdir)
+    faults += others
+    known = read_calls(workdir / FOLDER)
+    if not known and (workdir / FOLDER / CALLS).exists():
+        faults.append(f"{FOLDER}/{CALLS} is damaged: left out.")
+    return Record(config, lines, summary, known, written, faults)
 
 
-def _is_record(content: Any) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("resolved"), dict)
+def _checked(content: Any) -> tuple[dict[str, Any], list[str]]:
+    """A configuration without what is not of its type, and what that was."""
+    if not isinstance(content, dict) or not isinstance(content.get("resolved"), dict):
+        return {}, ["config.json is damaged: left out."] if content else []
+    wrong = []
+    if not isinstance(content.get("reasons", []), list):
+        wrong.append("reasons")
+    if not count(content.get("steps_per_epoch", 1)):
+        wrong.append("steps_per_epoch")
+    resolved = content["resolved"]
+    inner = [name for name in ("head", "eval", "data") if not isinstance(resolved.get(name), dict)]
+    if resolved.get("steps") is not None and count(resolved["steps"]) is None:
+        inner.append("steps")
+    if not 0 <= number(resolved.get("epochs", 0)) < 1e9:
+        inner.append("epochs")
+    kept = {name: value for name, value in content.items() if name not in wrong}
+    kept["resolved"] = {name: value for name, value in resolved.items() if name not in inner}
+    wrong += [f"resolved.{name}" for name in inner if name in resolved]
+    return kept, [f"config.json is damaged: {', '.join(wrong)} left out."] if wrong else []
 
 
 def _typed(resolved: Mapping[str, Any]) -> Config | None:
@@ -155,9 +181,9 @@ def calls(record: Record) -> Html:
         told = "Left out: this run kept no report while it trained."
         return web.section("Command and machine", web.paragraph(told, kind="note"))
     parts = []
-    for number, call in enumerate(record.calls, start=1):
+    for place, call in enumerate(record.calls, start=1):
         if len(record.calls) > 1:
-            parts.append(Html(f"<h3>Call {number}, from step {call.get('step', 0):,}</h3>"))
+            parts.append(Html(f"<h3>Call {place}, from step {call.get('step', 0):,}</h3>"))
         lasted = max(call.get("updated", 0) - call.get("began", 0), 0)
         share = 100 * call.get("reporting", 0) / lasted if lasted else 0
         about = {**call.get("machine", {}), "code": call.get("commit") or "no git checkout"}

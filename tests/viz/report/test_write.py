@@ -1,7 +1,9 @@
 """The page: a pure function of the folder, whole whatever is missing, and nobody's script."""
 
+import json
 import pathlib
 import re
+from typing import Any
 
 import pytest
 
@@ -96,6 +98,48 @@ def test_damaged_files_leave_their_panels_out(tmp_path: pathlib.Path) -> None:
             report(run)
         path.write_bytes(content)
     assert report(run) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("summary.json", {"skipped_updates": "a"}),
+        ("summary.json", {"alarms": [1, {"a": 1}]}),
+        ("summary.json", {"chance_knn_top1": 10**400}),
+        ("config.json", {"reasons": 7}),
+        ("config.json", {"steps_per_epoch": "q"}),
+        ("config.json", {"resolved": {"head": None, "steps": None, "epochs": "x"}}),
+        ("report/calls.json", [call(troubles={"alarms": 7})]),
+        ("report/calls.json", [call(began=1e300)]),
+        ("report/calls.json", [call(troubles={"skipped_updates": "a"})]),
+    ],
+)
+def test_what_is_damaged_in_a_file_is_left_out_with_a_line(
+    tmp_path: pathlib.Path, name: str, change: Any
+) -> None:
+    run = write_run(tmp_path / "run", *LINES, summary=DONE, calls=[call()])
+    content = json.loads((run / name).read_text())
+    changed = content | change if isinstance(content, dict) else change
+    (run / name).write_text(json.dumps(changed))
+    page = report(run)
+    assert f'<p class="bad">{name} is damaged: ' in page
+    assert "left out." in page
+
+
+def test_figures_too_large_for_a_chart_are_gaps(tmp_path: pathlib.Path) -> None:
+    run = write_run(tmp_path / "run", line(0), line(6, knn_top1=10**400, data_wait=-1e308))
+    (run / "config.json").write_text("{}")
+    assert "Learning" in sections(report(run))
+    (run / "metrics.jsonl").unlink()
+    (run / "summary.json").write_text('{"pixels_knn_top1": 30.0}')
+    assert "No step has been recorded yet" in report(run)
+
+
+def test_a_page_that_cannot_be_put_there_is_the_users_mistake(tmp_path: pathlib.Path) -> None:
+    run = write_run(tmp_path / "run", *LINES)
+    (run / "report.html").mkdir()
+    with pytest.raises(UserError, match=r"report\.html cannot be written \(it is a folder\)"):
+        write_report(run)
 
 
 def test_snapshots_of_another_shape_leave_their_panels_out(tmp_path: pathlib.Path) -> None:
