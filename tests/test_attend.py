@@ -16,9 +16,9 @@ from dino_jax.viz.attend import write
 from dino_jax.viz.attend.maps import attention_maps
 from dino_jax.viz.attend.picture import open_pictures
 from tests.data.images import encoded, pixels, write_folder
-from tests.viz.attend.networks import fine, resnet, vit, xcit
+from tests.viz.attend.networks import diverged, fine, resnet, vit, xcit
 
-SPECS = {"small": vit, "fine": fine, "xcit": xcit, "resnet": resnet}
+SPECS = {"small": vit, "fine": fine, "xcit": xcit, "resnet": resnet, "diverged": diverged}
 
 
 @pytest.fixture
@@ -127,16 +127,26 @@ def test_the_page_and_the_film_are_given_what_was_asked_for(
         fake = types.SimpleNamespace(**{function.__name__: function})
         monkeypatch.setitem(sys.modules, f"dino_jax.viz.{module}.write", fake)
     given = ("--weights=small", f"--image={photos}", f"--out={tmp_path / 'out'}", "--size=16")
+    plain = {"head": None, "mass": None, "blend": 0.9, "smooth": False, "point": None}
     assert run(*given, "--html", "--compare=fine") == 0
     assert run(*given, "--html", "--block=-2") == 0
-    assert calls[0] == ("attention.html", ["0.png", "1.png"], [vit(), fine()], {"blocks": None})
-    assert calls[1][3] == {"blocks": (-2,)}
+    assert calls[0] == (
+        "attention.html",
+        ["0.png", "1.png"],
+        [vit(), fine()],
+        {"blocks": None, "start": plain},
+    )
+    assert calls[1][3] == {"blocks": (-2,), "start": plain}
+    more = ("--head=1", "--point=0.5,1", "--mass=0.3", "--blend=0.5", "--upsampling=smooth")
+    assert run(*given, "--html", *more) == 0
+    asked = {"head": 1, "mass": 0.3, "blend": 0.5, "smooth": True, "point": (0.5, 1.0)}
+    assert calls.pop()[3] == {"blocks": None, "start": asked}
     assert run(*given, "--video", "--head=1", "--fps=12.5", "--frames", "--mass=0.6") == 0
     source, out, network, options = calls[2]
     assert (source, out, network) == ("photos", "out", vit())
     wanted = {"size": 16, "head": 1, "block": -1, "mass": 0.6, "fps": 12.5, "frames": True}
     assert options.items() >= {**wanted, "blend": 0.9, "beside": False, "square": False}.items()
-    assert opened == ["small", "fine", "small", "small"]
+    assert opened == ["small", "fine", "small", "small", "small"]
 
 
 MISTAKES = {
@@ -161,6 +171,16 @@ MISTAKES = {
     "blend": ("--blend=2", "--blend=2: expected an opacity"),
     "of videos": ("--fps=3", "--fps is of videos (or --video), and --image=photos is not that"),
     "of photographs": ("--video", "--html", "--html is of photographs, and --image=photos is"),
+    "two in place": ("--html", "--stats", "--html and --stats write different things"),
+    "a page of heads": ("--html", "--heads", "--html and --heads write different things"),
+    "two first points": ("--html", "--point=0,0", "--point=1,1", "--html opens at one --point"),
+    "stats of a block": ("--stats", "--block=0", "from every patch: --block changes nothing there"),
+    "stats of a head": ("--stats", "--head=0", ": --head changes nothing"),
+    "stats of a point": ("--stats", "--point=0,0", ": --point changes nothing"),
+    "stats of a mass": ("--stats", "--mass=0", ": --mass changes nothing"),
+    "stats and heads": ("--stats", "--heads", ": --heads changes nothing"),
+    "smooth stats": ("--stats", "--upsampling=smooth", ": --upsampling changes nothing"),
+    "blended stats": ("--stats", "--blend=0.5", ": --blend changes nothing"),
     "upsampling": ("--upsampling=cubic", "nearest|smooth"),
     "unknown flag": ("--heds", "did you mean --heads?"),
 }
@@ -186,6 +206,39 @@ def test_a_mistake_is_one_line(
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     assert len(list(photos.iterdir())) == 3
+    del opened
+
+
+DIVERGED = ("--weights=diverged", "features of small are not all finite: these weights diverged")
+LATE = {
+    "diverged": DIVERGED,
+    "a page": ("--html", *DIVERGED),
+    "measures": ("--stats", *DIVERGED),
+    "a film": ("--video", *DIVERGED),
+    "a folder there": ("out/0-attention.png cannot be written (it is a folder)",),
+    "a folder for a page": ("--html", "out/attention.html cannot be written (it is a folder)"),
+}
+
+
+@pytest.mark.parametrize("mistake", LATE)
+def test_what_goes_wrong_later_is_one_line_too(
+    photos: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    opened: list[str],
+    mistake: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for taken in ("0-attention.png", "attention.html"):
+        (tmp_path / "out" / taken).mkdir(parents=True)
+    *changed, line = LATE[mistake]
+    image = photos / "0.png"
+    assert run("--weights=small", f"--image={image}", "--out=out", "--size=16", *changed) == 2
+    *_, told = capfd.readouterr().err.splitlines()
+    assert told.startswith("error: ")
+    assert line in told
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     del opened
 
 

@@ -31,7 +31,7 @@ class Looking:
     size: int = 480
     square: bool = False
     block: int | None = None
-    """None: the last, of a figure; all, of a page."""
+    """None: the last, of a figure; all, of a page. Given, a page holds that one alone."""
     head: int | None = None
     """None: the mean of all."""
     points: tuple[tuple[float, float], ...] = ()
@@ -70,6 +70,25 @@ class Looking:
         if wrong:
             what = "photographs, and" if self.filmed else "videos (or --video), and"
             raise UserError(f"{wrong[0]} is of {what} --image={self.image} is not that")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.html and (self.stats or self.heads):
+            other = "--stats" if self.stats else "--heads"
+            raise UserError(f"--html and {other} write different things: ask for one at a time")
+        if self.html and len(self.points) > 1:
+            raise UserError("--html opens at one --point: give one, the page shows the others")
+        of_figures = {
+            "--block": self.block is not None, "--head": self.head is not None,
+            "--point": self.points, "--mass": self.mass is not None, "--heads": self.heads,
+            "--upsampling": self.upsampling != Looking.upsampling,
+            "--blend": self.blend != Looking.blend,
+        }  # fmt: skip
+        if self.stats and (wrong := [flag for flag, given in of_figures.items() if given]):
+            raise UserError(
+                f"--stats measures every head of every block from every patch: {wrong[0]} changes "
+                "nothing there, leave it out"
+            )
 
     @property
     def filmed(self) -> bool:
@@ -106,11 +125,13 @@ usage: python -m dino_jax.attend --weights=SPEC --image=FILE|FOLDER|VIDEO --out=
   --weights=dino_vits16 --image=cat.jpg --out=pictures --compare=random:dino_vits16
 --weights=SPEC       a run, RUN:student, a file, a published name, random:SPEC (docs/weights.md)
 --image=             an image, a folder of them, or a video
---out=DIR            NAME.png, a page of figures, and NAME.npz, its numbers, for every image
+--out=DIR            NAME-attention.png, a page of figures, and NAME-attention.npz, its numbers,
+                     for every image; NAME-attention.mp4 of a video
 --compare=SPEC       another row for other weights; may be repeated
 --size=480           pixels of the short side; the aspect is kept
 --square             stretch to a square, as the original does
---block=-1           which block, from 0, or from the end if negative
+--block=             one block, from 0, or from the end if negative: by default the last (-1); of
+                     --html all, and one that is given is the only one the page holds
 --head=              one head, from 0, in place of the mean: of points and of videos
 --point=x,y          maps from the patch there too, in shares of width and height from the top
                      left (0.5,0.5: the middle); may be repeated
@@ -119,7 +140,8 @@ usage: python -m dino_jax.attend --weights=SPEC --image=FILE|FOLDER|VIDEO --out=
 --blend=0.9          opacity of full colour
 --heads              every head's map as a file too, and its mask, as the original writes them
 --stats              instead: distance, entropy and similarity of every head of every block
---html               instead: one page to explore every patch, block and head, attention.html
+--html               instead: one page to explore every patch, block and head, attention.html;
+                     it opens at --head, --point (one), --mass, --upsampling and --blend
 --video              the images of a folder are the frames of a video
 --fps=, --frames, --beside   of a video: frames a second (as the video's), every frame as a file
                      too, the frame and its attention side by side

@@ -33,8 +33,7 @@ dino_jax.evaluate correspond --weights=runs/first --data=one.jpg --val=other.jpg
 dino_jax.evaluate pca --weights=runs/first --data=one.jpg --out=colours
 dino_jax.evaluate neighbours --weights=runs/first --data=folder:photos --out=sheet
 dino_jax.attend --weights=dino_vits16 --image=cat.jpg --out=pictures --html
-dino_jax.attend --weights=runs/mine --image=cat.jpg --out=points \
-  --point=0.5,0.5 --point=0.1,0.1 --point=0.85,0.85 --head=0 --upsampling=smooth
+dino_jax.attend --weights=runs/mine --compare=random:runs/mine --image=photos --out=measures --stats
 dino_jax.embed --weights=runs/mine --data=folder:photos --out=features.npz
 dino_jax.embed --weights=runs/mine --data=folder:photos --out=features.parquet
 dino_jax.convert --from=runs/quickstart --to=dino-pth --out=quickstart.pth

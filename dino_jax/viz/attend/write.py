@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from dino_jax.config import UserError
 from dino_jax.config.looking import Looking
@@ -31,8 +32,8 @@ def write_pictures(asked: Looking, encoders: Sequence[Encoder]) -> Written:
         from dino_jax.viz.explorer.write import write_explorer
 
         blocks = None if asked.block is None else (asked.block,)
-        page, shown = out / "attention.html", [row[0] for row in rows]
-        return Written([write_explorer(page, shown, encoders, blocks=blocks)])
+        page, shown, start = out / "attention.html", [row[0] for row in rows], _start(asked)
+        return Written([write_explorer(page, shown, encoders, blocks=blocks, start=start)])
     if asked.stats:
         return write_stats(out, rows, encoders)
     files: list[pathlib.Path] = []
@@ -109,6 +110,17 @@ def _seen(asked: Looking, encoder: Encoder, picture: Picture) -> Seen:
     block = check_attention(encoder, block=_block(asked))
     maps = attention_maps(encoder, picture.pixels, block=block, points=asked.points)
     return Seen(encoder, block, picture, maps)
+
+
+def _start(asked: Looking) -> dict[str, Any]:
+    """What the page shows first, of what was asked for (`viz.explorer.start`)."""
+    return {
+        "head": asked.head,
+        "mass": asked.mass,
+        "blend": asked.blend,
+        "smooth": asked.upsampling == "smooth",
+        "point": asked.points[0] if asked.points else None,
+    }
 
 
 def _block(asked: Looking) -> int:
