@@ -74,7 +74,9 @@ def open_rows(
 
     file = pathlib.Path(path).expanduser()
     if file.is_file() and not is_archive_path(str(path)):
-        yield row(_decoded(file, channels), file.name)
+        image = _decoded(file, channels)
+        _say_first_of_several(file, channels)
+        yield row(image, file.name)
         return
     if not file.exists() and ":" not in str(path):
         raise UserError(f"there is no file or folder {path}: name an image, a folder, or {FORMS}")
@@ -89,6 +91,7 @@ def open_rows(
             log.warning("left out: %s", error)
         else:
             shown += 1
+            _say_first_of_several(file / source.name(index), channels)
             yield pictures
     if not shown:
         raise UserError(f"none of the {len(source)} images of {path} can be shown")
@@ -113,6 +116,25 @@ def _decoded(file: pathlib.Path, channels: int) -> UInt8[np.ndarray, "h w c"]:
         raise UserError(
             f"{file} cannot be read as an image ({reason}): give a JPEG, PNG, TIFF or WebP file"
         ) from error
+
+
+def _say_first_of_several(file: pathlib.Path, channels: int) -> None:
+    """Name in the log a file of several images, of which the first alone is shown.
+
+    Not the second photograph that a telephone hides in a JPEG, nor a TIFF whose pages are channels.
+    """
+    if channels not in (1, 3, 4) or not file.is_file():
+        return
+    try:
+        with Image.open(file) as image:
+            count = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+    except (OSError, EOFError, SyntaxError, ValueError):  # the others are damaged
+        return
+    if count > 1:
+        log.warning(
+            "%s holds %d images: the first is shown (a folder of them as frames makes a film, "
+            "--video)", file.name, count,
+        )  # fmt: skip
 
 
 def pictured(

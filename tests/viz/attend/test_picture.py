@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import logging
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ KINDS = {
     "bits.png": lambda: rgb().convert("1"),
     "real.tif": lambda: Image.fromarray(levels(channels=1)[..., 0].astype(np.float32) / 255),
 }
+
+
+@pytest.mark.parametrize("name", ["film.gif", "film.webp", "pages.tif", "film.png", "one.gif"])
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_of_several_images_in_a_file_the_first_is_shown_and_said(name, in_folder, tmp_path, caplog):
+    frames = [Image.fromarray(levels(seed=seed)) for seed in range(3 if name != "one.gif" else 1)]
+    path = written(tmp_path / name, frames[0], save_all=True, append_images=frames[1:])
+    with caplog.at_level(logging.WARNING, logger="dino_jax"):
+        (picture,) = open_pictures(tmp_path if in_folder else path, vit(), size=20)
+    assert np.abs(picture.image[:16].astype(int) - levels()[:16, :24]).mean() < 20
+    told = [each.getMessage() for each in caplog.records]
+    wanted = f"{name} holds 3 images: the first is shown"
+    assert [line.startswith(wanted) for line in told] == [True] * (name != "one.gif")
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
