@@ -11,6 +11,7 @@ PACKAGING := setup.cfg pyproject.toml requirements.txt
 .PHONY: help install quickstart test test-browser docs test-interop test-slow check format lint types imports clean
 
 help:
+	@echo "make install       the package in an environment of its own, .venv"
 	@echo "make quickstart    train on photographs that come with the installed packages (minutes, CPU)"
 	@echo "make test          the tests"
 	@echo "make test-browser  the tests of the pages, in Chromium (which has to be installed)"

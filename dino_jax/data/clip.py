@@ -45,7 +45,7 @@ def ffmpeg() -> str:
     except (ImportError, RuntimeError) as error:
         raise UserError(
             "films are read and written by imageio-ffmpeg, which is not there: "
-            "pip install 'dino_jax[viz]', or give and take frames in a folder"
+            "pip install imageio-ffmpeg, or give and take frames in a folder"
         ) from error
 
 

@@ -1,7 +1,9 @@
 """A network, or what stands in for one, ready to be evaluated."""
 
 import dataclasses
+import difflib
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -14,6 +16,7 @@ from dino_jax.config.architectures import ARCHITECTURES
 from dino_jax.data.evaluation import default_resize
 from dino_jax.interop.infer import configs_of, filled, model_of
 from dino_jax.interop.network import Network
+from dino_jax.interop.official import OFFICIAL
 from dino_jax.interop.spec import config_of, open_weights
 from dino_jax.interop.strict import image_size, narrow
 from dino_jax.models.build import Model, build
@@ -161,6 +164,7 @@ def _untrained(name: str, *, offline: bool) -> tuple[Network, Config]:
     elif name in ARCHITECTURES:
         return _untrained(f"{name}_16", offline=offline)
     else:
+        _check_architecture(name)
         weights = open_weights(name, offline=offline)
         like = weights.network()
         config, size = config_of(weights, like), like.size
@@ -169,6 +173,17 @@ def _untrained(name: str, *, offline: bool) -> tuple[Network, Config]:
     params, stats = model.init(jax.random.key(0))
     held, kept = ({key: np.asarray(each[key]) for key in each} for each in (params, stats))
     return Network(config.model, size, held, kept, head=config.head), config
+
+
+def _check_architecture(name: str) -> None:
+    """Raise UserError for the misspelt name of an architecture, so that no weights are sought."""
+    arch, _, patch = name.rpartition("_")
+    near = difflib.get_close_matches(arch, ARCHITECTURES, n=1, cutoff=0.75)
+    if near and patch.isdigit() and name not in OFFICIAL and not os.path.exists(name):
+        raise UserError(
+            f"there is no architecture {name}: did you mean {RANDOM}:{near[0]}_{patch}? "
+            f"there are {', '.join(ARCHITECTURES)}, each with its patch size"
+        )
 
 
 def _identity(network: Network, precision: str) -> str:

@@ -181,5 +181,5 @@ def test_a_reader_that_stops_early_leaves_no_process(tmp_path, monkeypatch):
 def test_without_ffmpeg_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     path = write_film(tmp_path / "a.mp4", pan(1))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert "pip install 'dino_jax[viz]'" in one_line(path)
+    assert "pip install imageio-ffmpeg" in one_line(path)
     assert open_clip(write_frames(tmp_path / "f", pan(2))).number == 2

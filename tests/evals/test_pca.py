@@ -167,6 +167,7 @@ def test_some_of_many_and_an_unreadable_one(files: pathlib.Path, tmp_path, caplo
     report = pca.run(request(pixels, PcaOptions(size=48, images=3), folder))
     assert [row.name for row in report.drawing.rows] == ["0.png", "6.png"]
     assert "3 of the 7 images" in report.notes[1]
+    assert report.notes[2] == "1 of them cannot be read: left out."
     assert "skipped unreadable image 3.png" in caplog.text
 
 

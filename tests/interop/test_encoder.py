@@ -171,3 +171,8 @@ def test_an_unreadable_image_leaves_no_row(encoder: Encoder, tmp_path: pathlib.P
     )
     assert found.shape == (1, 192)
     np.testing.assert_array_equal(index, [3])
+
+
+def test_a_misspelt_architecture_is_not_sought_among_the_published() -> None:
+    with pytest.raises(UserError, match="did you mean random:vit_small_16[?]"):
+        open_encoder("random:vit_smal_16")

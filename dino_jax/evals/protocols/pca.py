@@ -58,7 +58,9 @@ def run(request: Request) -> Report:
     shares = ", ".join(f"{100 * each:.1f}" for each in explained)
     notes = [f"{encoder.name}: {which}; three components hold {shares} % of the variance of {of}."]
     if number < len(source):
-        notes.append(f"Shown are {number} of the {len(source)} images of {source.spec}, evenly.")
+        notes.append(f"Taken are {number} of the {len(source)} images of {source.spec}, evenly.")
+    if lost := number - len(images):
+        notes.append(f"{lost} of them cannot be read: left out.")
     return Report(
         title="Components of patches",
         notes=tuple(notes),

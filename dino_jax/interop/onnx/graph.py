@@ -30,9 +30,7 @@ def require_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise UserError(
-            "writing ONNX needs the onnx package: pip install 'dino_jax[onnx]'"
-        ) from error
+        raise UserError("writing ONNX needs the onnx package: pip install onnx") from error
     return onnx
 
 
