@@ -20,6 +20,7 @@ from dino_jax.data.order import Order
 from dino_jax.data.pipeline import CropRows
 from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
+from dino_jax.viz.attend.picture import shown
 
 GAP = 2
 Crops = Callable[[dict[str, jax.Array]], tuple[Sequence[jax.Array], Any]]
@@ -44,8 +45,8 @@ def first_rows(source: Source, config: Config, number: int) -> dict[str, np.ndar
         start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
     )  # fmt: skip
     examples = order.rows(0).examples
-    shown = [row for row, example in enumerate(examples) if source.may_be_shown(int(example))]
-    rows = [make(row) for row in shown[:number]]
+    may = [row for row, example in enumerate(examples) if source.may_be_shown(int(example))]
+    rows = [make(row) for row in may[:number]]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
 
@@ -84,7 +85,7 @@ def sheet(rows: Sequence[Seen]) -> UInt8[np.ndarray, "height width 3"]:
     for row, seen in enumerate(rows):
         for left, crop in zip(corners, (*seen.views, *seen.locals), strict=True):
             top = row * (side + GAP)
-            canvas[top : top + len(crop), left : left + crop.shape[1]] = rgb(crop)
+            canvas[top : top + len(crop), left : left + crop.shape[1]] = shown(crop)
     return canvas.astype(np.uint8)
 
 
@@ -118,11 +119,6 @@ def read_sheet(path: pathlib.Path, crops: CropsConfig) -> list[Seen] | None:
         empty = np.zeros((0, small, small, 3), np.uint8)
         found.append(Seen(views, np.stack(parts) if parts else empty))
     return found
-
-
-def rgb(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Three channels to look at: the first three, or the first one thrice."""
-    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:

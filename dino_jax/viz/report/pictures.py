@@ -10,11 +10,12 @@ from PIL import Image
 
 from dino_jax.config import Config
 from dino_jax.viz.attend.colour import overlay
+from dino_jax.viz.attend.picture import shown
 from dino_jax.viz.report import snapshots
-from dino_jax.viz.report.first_batch import Seen, read_sheet, rgb
-from dino_jax.viz.web.page import Html, data_uri, details, escaped, paragraph, section
+from dino_jax.viz.report.first_batch import Seen, read_sheet
+from dino_jax.viz.report.snapshots import ATTENTION, NEIGHBOURS, Fixed, Near
+from dino_jax.viz.web.page import Html, data_uri, details, escaped, paragraph, scrolled, section
 
-FIXED, ATTENTION, NEIGHBOURS = "images.npz", "attention", "neighbours"
 BATCH = "batch.png"
 _SIDE = 128  # pixels, at most, of a picture in the page
 
@@ -38,7 +39,7 @@ STYLE = """
 
 def panels(folder: pathlib.Path, config: Config | None) -> Iterator[Html]:
     """All of them; what cannot be had is left out with a line that says why."""
-    fixed = snapshots.read_arrays(folder / FIXED)
+    fixed = snapshots.read_fixed(folder)
     made: dict[str, Callable[[], Html]] = {
         "Attention while training": lambda: attention(folder, fixed),
         "Nearest neighbours": lambda: neighbours(folder, fixed),
@@ -47,7 +48,12 @@ def panels(folder: pathlib.Path, config: Config | None) -> Iterator[Html]:
     for title, body in made.items():
         try:
             yield section(title, body())
-        except (KeyError, IndexError, ValueError, TypeError):  # of another version, put together
+        except (
+            LookupError,
+            ValueError,
+            TypeError,
+            ArithmeticError,
+        ):  # of another version, put together
             yield section(title, _left_out("what was kept of it cannot be read"))
 
 
@@ -71,53 +77,67 @@ def _row(seen: Seen, number: int) -> str:
     return f'<div class="seen">{views}{crops}</div>\n'
 
 
-def attention(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
+def attention(folder: pathlib.Path, fixed: Fixed | None) -> Html:
     """Attention on held-out images: a row an image, a column a step."""
-    taken = _readable(folder, ATTENTION)
-    if fixed is None or not taken:
+    steps = snapshots.steps_of(folder, ATTENTION)
+    if fixed is None or not steps:
         return _left_out("no snapshot was kept, or the network has no attention")
+    found = ((step, snapshots.read_maps(folder, step, len(fixed.names))) for step in steps)
+    taken = [(step, maps) for step, maps in found if maps is not None]
+    if not taken:
+        return _left_out("what was kept of it cannot be read")
     heads = ["image", *(f"step {step:,}" for step, _ in taken)]
     rows: list[list[Html]] = []
-    for place, image in enumerate(fixed["large"]):
-        label = fixed["classes"][place] or fixed["names"][place]
-        rows.append([_labelled(image, label)])
-        for step, kept in taken:
-            shown = overlay(image, kept["maps"][place], upsampling="smooth")
-            rows[-1].append(_image(shown, f"attention at step {step}"))
+    for place, image in enumerate(fixed.large):
+        rows.append([_labelled(image, fixed.classes[place] or fixed.names[place])])
+        for step, maps in taken:
+            laid = overlay(shown(image), maps[place], upsampling="smooth")
+            rows[-1].append(_image(laid, f"attention at step {step}"))
     note = (
         "Where the CLS token of the teacher looks in the last block, the mean of its heads, on "
         "held-out images: the same ones throughout, chosen by their contrast alone. Colour begins "
         "at an even share; lighter is more. Each picture has a scale of its own."
     )
-    return Html(_pictures("time", heads, rows) + paragraph(note, kind="note"))
+    lacking = _lacking(steps, [step for step, _ in taken])
+    return Html(_pictures("time", heads, rows) + paragraph(note, kind="note") + lacking)
 
 
-def neighbours(folder: pathlib.Path, fixed: dict[str, np.ndarray] | None) -> Html:
+def neighbours(folder: pathlib.Path, fixed: Fixed | None) -> Html:
     """Held-out images and the training images nearest to them, newest; those of before folded."""
-    taken = _readable(folder, NEIGHBOURS)
-    if fixed is None or not taken:
+    steps = snapshots.steps_of(folder, NEIGHBOURS)
+    if fixed is None or not steps:
         return _left_out("no snapshot was kept")
+    found = ((step, snapshots.read_near(folder, step, len(fixed.names))) for step in steps)
+    taken = [(step, near) for step, near in found if near is not None]
+    if not taken:
+        return _left_out("what was kept of it cannot be read")
     (first, before), (step, kept) = taken[0], taken[-1]
     body = _nearest(kept, fixed)
-    labelled = any(fixed["classes"])
+    labelled = any(fixed.classes)
     note = (
-        f"At step {step:,}: held-out images, and the nearest of {int(kept['bank']):,} training "
+        f"At step {step:,}: held-out images, and the nearest of {kept.bank:,} training "
         "images by the cosine of the teacher's features"
         + ("; framed are those of the same class." if labelled else ".")
     )
     parts = body + paragraph(note, kind="note")
     if first != step:
         parts += details(f"At step {first:,}", _nearest(before, fixed))
-    return Html(parts)
+    return Html(parts + _lacking(steps, [step for step, _ in taken]))
 
 
-def _nearest(kept: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> Html:
+def _lacking(steps: Sequence[int], taken: Sequence[int]) -> Html:
+    """A line that says of which steps the snapshots are damaged, or hold no numbers."""
+    missing = [f"{step:,}" for step in steps if step not in taken]
+    return _left_out(f"step {', '.join(missing)}, damaged or not finite") if missing else Html("")
+
+
+def _nearest(kept: Near, fixed: Fixed) -> Html:
     rows = []
-    for place, thumb in enumerate(fixed["thumbs"]):
-        label = str(fixed["classes"][place])
-        cells = [_labelled(thumb, label or fixed["names"][place])]
+    for place, thumb in enumerate(fixed.thumbs):
+        label = fixed.classes[place]
+        cells = [_labelled(thumb, label or fixed.names[place])]
         for near, similarity, other in zip(
-            kept["thumbs"][place], kept["similarity"][place], kept["classes"][place], strict=True
+            kept.thumbs[place], kept.similarity[place], kept.classes[place], strict=True
         ):
             same = "same class" if label and other == label else ""
             said = f"{other or 'neighbour'}, cosine {similarity:.2f}"
@@ -126,15 +146,8 @@ def _nearest(kept: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> Html:
                 Html(f'<div class="{"same" if same else ""}">{picture}{similarity:.2f}</div>')
             )
         rows.append(cells)
-    number = len(kept["similarity"][0])
+    number = kept.similarity.shape[1]
     return _pictures("near", ["query", *(f"{n}." for n in range(1, number + 1))], rows)
-
-
-def _readable(folder: pathlib.Path, kind: str) -> list[tuple[int, dict[str, np.ndarray]]]:
-    found = (
-        (step, snapshots.read(folder, kind, step)) for step in snapshots.steps_of(folder, kind)
-    )
-    return [(step, kept) for step, kept in found if kept is not None]
 
 
 def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -> Html:
@@ -145,9 +158,9 @@ def _pictures(kind: str, heads: Sequence[str], rows: Iterable[Sequence[Html]]) -
         + "</tr>\n"
         for first, *rest in rows
     )
-    return Html(
-        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody></table></div>\n"
+    return scrolled(
+        f'<table class="{kind}"><thead><tr>{top}</tr></thead>\n<tbody>\n{body}</tbody></table>',
+        {"time": "attention by steps", "near": "nearest neighbours"}[kind],
     )
 
 
@@ -165,7 +178,7 @@ def _image(image: UInt8[np.ndarray, "h w c"], alt: str, kind: str = "") -> Html:
     """A small picture: PNG and pixel by pixel where it has few, else JPEG."""
     height, width = image.shape[:2]
     few = max(height, width) <= 48
-    picture = Image.fromarray(rgb(image))
+    picture = Image.fromarray(shown(image))
     if max(height, width) > _SIDE:
         picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     held = io.BytesIO()

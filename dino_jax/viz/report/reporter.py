@@ -18,7 +18,8 @@ from dino_jax.types import Params, Reporter
 from dino_jax.viz.report import calls, snapshots
 from dino_jax.viz.report.first_batch import Crops, as_seen, first_rows, write_sheet
 from dino_jax.viz.report.looks import NUMBER, Looks, own
-from dino_jax.viz.report.pictures import ATTENTION, BATCH, FIXED, NEIGHBOURS
+from dino_jax.viz.report.pictures import BATCH
+from dino_jax.viz.report.snapshots import ATTENTION, FIXED, NEIGHBOURS
 from dino_jax.viz.report.write import FOLDER, write_report
 
 log = logging.getLogger(__name__)

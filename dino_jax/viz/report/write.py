@@ -12,6 +12,7 @@ from dino_jax.interop.runs import checked_summary, count, number, read_metrics
 from dino_jax.viz.report import curves, pictures, verdict
 from dino_jax.viz.report.calls import FILE as CALLS
 from dino_jax.viz.report.calls import read_calls, without_folders
+from dino_jax.viz.report.snapshots import FIXED
 from dino_jax.viz.report.verdict import Record
 from dino_jax.viz.web import page as web
 from dino_jax.viz.web.page import Html
@@ -44,7 +45,7 @@ def report(workdir: pathlib.Path) -> str:
     """The page of a run, of what is in its folder now."""
     record, folder = read_record(workdir), workdir / FOLDER
     config = _typed(record.resolved)
-    holds_images = any((folder / name).exists() for name in (pictures.FIXED, pictures.BATCH))
+    holds_images = any((folder / name).exists() for name in (FIXED, pictures.BATCH))
     parts = [
         summary(record, holds_images=holds_images),
         curves.learning(record),

@@ -16,7 +16,10 @@ from typing import Any
 from dino_jax.viz.web import tokens
 from dino_jax.viz.web.scale import number
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'"
+)
 """What a page may do: show what it holds. No request leaves it."""
 _UNPRINTABLE = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -99,20 +102,37 @@ def code(text: str) -> Html:
 
 
 def table(
-    headers: Sequence[object], rows: Iterable[Sequence[object]], *, caption: str = ""
+    headers: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    *,
+    caption: str = "",
+    label: str = "",
 ) -> Html:
     """A table that scrolls by itself where it is wider than the page.
 
     Cells are text, `Html`, numbers or None; the first of each row is its heading. Numbers are
-    aligned at the right, and so is text that begins with one, and a dash alone.
+    aligned at the right, and so is text that begins with one, and a dash alone. A reader who does
+    not see it is told the `label`, else the caption, else its headings.
     """
     shown = f"<caption>{escaped(caption)}</caption>\n" if caption else ""
-    heads = "".join(f'<th scope="col">{escaped(head)}</th>' for head in headers)
+    heads = "".join(map(_head, headers))
     body = "".join(f"<tr>{''.join(_cells(row))}</tr>\n" for row in rows)
-    return Html(
-        f'<div class="scroll" tabindex="0">\n<table>\n{shown}<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody>\n</table>\n</div>\n"
+    label = label or caption or f"table of {', '.join(str(head) for head in headers if head)}"
+    return scrolled(
+        f"<table>\n{shown}<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n",
+        label,
     )
+
+
+def scrolled(body: str, label: str) -> Html:
+    """What scrolls by itself where it is wider than the page, by keys too; `label` names it."""
+    named = f'class="scroll" tabindex="0" role="region" aria-label="{escaped(label)}"'
+    return Html(f"<div {named}>\n{body}</div>\n")
+
+
+def _head(head: object) -> str:
+    """A heading; a corner without one is no heading."""
+    return f'<th scope="col">{escaped(head)}</th>' if str(head).strip() else "<td></td>"
 
 
 def _cells(row: Sequence[object]) -> Iterable[str]:

@@ -58,12 +58,15 @@ def line(step: int, offset: float) -> dict[str, Any]:
     return found
 
 
-def write_attention(folder: pathlib.Path, *, first: str = "a.png", seed: int = 0) -> None:
-    """What the report of a run keeps of two images, at steps 0 and 100."""
-    random = np.random.default_rng(seed)
+def write_attention(
+    folder: pathlib.Path, *, first: str = "a.png", seed: int = 0, images: int = 0, of: str = "cat"
+) -> None:
+    """What the report of a run keeps of two images, drawn from `images`, at steps 0 and 100."""
+    drawn, random = np.random.default_rng(images), np.random.default_rng(seed)
     fixed = {
-        "names": np.array([first, "b.png"]), "classes": np.array(["cat", ""]),
-        "large": random.integers(0, 255, (2, 64, 64, 3), np.uint8),
+        "names": np.array([first, "b.png"]), "classes": np.array([of, ""]),
+        "large": drawn.integers(0, 255, (2, 64, 64, 3), np.uint8),
+        "thumbs": drawn.integers(0, 255, (2, 16, 16, 3), np.uint8),
     }  # fmt: skip
     snapshots.write_arrays(folder / "report" / "images.npz", fixed)
     for step in (0, 100):

@@ -9,11 +9,12 @@ import pytest
 
 from dino_jax import compare
 from dino_jax.config import UserError
+from dino_jax.viz.compare.attention import attention
 from dino_jax.viz.compare.paired import read_measured
 from dino_jax.viz.compare.runs import open_runs
 from dino_jax.viz.compare.scores import columns, tables
 from dino_jax.viz.compare.write import comparison, write_comparison
-from tests.viz.compare.folders import measured, write_run
+from tests.viz.compare.folders import measured, write_attention, write_run
 
 
 def page(folders: list[pathlib.Path]) -> str:
@@ -104,3 +105,47 @@ def test_a_page_that_cannot_be_written_is_one_line(
     (folders[0] / "c.html").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         write_comparison(folders[0] / "c.html", open_runs(folders), axis="step")
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        np.full((2, 8, 8), np.nan, np.float32), np.zeros((2, 8), np.float32), np.float32(3),
+        np.zeros((2, 8, 8), "U3"), np.zeros((2, 0, 8), np.float32), np.full((2, 8, 8), -1e30),
+        np.full((2, 8, 8), 1e30), np.zeros((3, 8, 8)), np.zeros((2, 8, 8), np.uint8),
+    ],
+)  # fmt: skip
+def test_a_snapshot_without_shares_counts_as_none(
+    folders: list[pathlib.Path], maps: np.ndarray
+) -> None:
+    third = write_run(folders[0].parent / "c", seed=2)
+    for folder in (*folders, third):
+        write_attention(folder)
+    np.savez(folders[1] / "report" / "attention-00000100.npz", maps=maps)
+    why = "Left out: b kept no snapshots of attention"
+    two, three = attention(open_runs(folders)), attention(open_runs([*folders, third]))
+    assert why in two
+    assert why in three
+    assert (two.count("<img"), three.count("<img")) == (0, 6)
+    # in the report of that run alone its other step is shown
+    report = compare_alone(folders[1])
+    assert "Left out: step 100, damaged or not finite" in report
+
+
+def compare_alone(folder: pathlib.Path) -> str:
+    assert compare.main(["compare", str(folder)]) == compare.DONE
+    return (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["names", "classes", "large", "thumbs"])
+def test_images_that_are_none_are_none(folders: list[pathlib.Path], name: str) -> None:
+    for folder in folders:
+        write_attention(folder)
+    path = folders[1] / "report" / "images.npz"
+    with np.load(path) as held:
+        whole = dict(held)
+    for wrong in (whole[name][:1], whole[name][0], whole[name][:0], np.zeros(2), None):
+        changed = {**whole, name: wrong}
+        np.savez(path, **{key: value for key, value in changed.items() if value is not None})
+        assert "b kept no snapshots" in attention(open_runs(folders))
+        assert "Left out: no snapshot was kept" in compare_alone(folders[1])

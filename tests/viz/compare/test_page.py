@@ -114,7 +114,7 @@ def test_attention_lies_side_by_side(tmp_path: pathlib.Path) -> None:
     for number, folder in enumerate(folders):
         write_attention(folder, seed=number)
     page = Page(attention(open_runs(folders)))
-    assert page.texts["th"] == ["image", "a, step 100", "b, step 100", "cat", "b.png"]
+    assert page.texts["th"] == ["name", "image", "a, step 100", "b, step 100", "cat", "b.png"]
     assert len(page.of("img")) == 6
     found = kept(folders[0] / "report")
     assert found is not None
@@ -128,6 +128,9 @@ def test_attention_is_left_out_with_a_reason(tmp_path: pathlib.Path) -> None:
     assert "b kept no snapshots" in attention(open_runs(folders))
     write_attention(folders[1], first="other.png")
     assert "different images" in attention(open_runs(folders))
+    for other in ({"images": 1}, {"of": "dog"}):  # of the same names
+        write_attention(folders[1], **other)
+        assert "different images" in attention(open_runs(folders))
     (folders[1] / "report" / "images.npz").write_bytes(b"damaged")
     assert "b kept no snapshots" in attention(open_runs(folders))
 

@@ -5,6 +5,7 @@ import pathlib
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dino_jax.config import UserError
@@ -152,6 +153,25 @@ def test_snapshots_of_another_shape_leave_their_panels_out(tmp_path: pathlib.Pat
         (run / "report" / "images.npz").rename(run / "report" / name)
         (run / "report" / "images.npz").write_bytes((other / "report/images.npz").read_bytes())
         assert "Left out: what was kept of it cannot be read" in report(run)
+
+
+def test_a_snapshot_that_holds_no_numbers_is_left_out_with_a_line(tmp_path: pathlib.Path) -> None:
+    run = write_run(tmp_path / "run", *LINES)
+    write_pictures(run, 0, 6, 12)
+    with np.load(run / "report" / "neighbours-00000012.npz") as held:
+        near = dict(held)
+    for kind, arrays in (
+        ("attention", {"maps": np.full((2, 16, 16), np.nan, np.float32)}),
+        ("neighbours", near | {"similarity": np.full((2, 5), np.nan, np.float32)}),
+        ("neighbours", near | {"bank": np.array("many")}),
+        ("neighbours", near | {"thumbs": near["thumbs"].astype(float)}),
+        ("neighbours", near | {"classes": near["classes"][:, :3]}),
+    ):
+        np.savez(run / "report" / f"{kind}-00000012.npz", **arrays)
+        title = {"attention": "Attention while training", "neighbours": "Nearest neighbours"}[kind]
+        found = sections(report(run))[title]
+        assert "Left out: step 12, damaged or not finite." in found
+        assert "<img" in found
 
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'

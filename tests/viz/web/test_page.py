@@ -55,6 +55,8 @@ def test_the_policy_comes_first_and_lets_nothing_out() -> None:
     assert metas[1] == {"http-equiv": "Content-Security-Policy", "content": POLICY}
     assert POLICY.startswith("default-src 'none'; ")
     assert "http" not in POLICY
+    # what default-src does not cover
+    assert POLICY.endswith("base-uri 'none'; form-action 'none'")
 
 
 def test_no_address_is_in_a_page_but_the_name_of_svg() -> None:
@@ -114,3 +116,17 @@ def test_pictures_are_within() -> None:
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in figure(PIXEL, "caption")
     assert escaped(Html("<b>")) == "<b>"
     assert escaped("<b>") == "&lt;b&gt;"
+
+
+def test_what_scrolls_is_named_and_a_corner_is_no_heading() -> None:
+    for made, label in (
+        (table(["a", "b"], [], caption="c<"), "c<"),
+        (table(["a", "b"], [], caption="c", label="d"), "d"),
+        (table(["", "b", "c"], []), "table of b, c"),
+    ):
+        (scrolling,) = (each for each in Page(made).of("div") if each.get("class") == "scroll")
+        assert scrolling == {
+            "class": "scroll", "tabindex": "0", "role": "region", "aria-label": label,
+        }  # fmt: skip
+    assert Page(table(["", "b"], [])).texts["th"] == ["b"]
+    assert len(Page(table(["", "b"], [])).of("td")) == 1
