@@ -174,5 +174,5 @@ def test_an_unreadable_image_leaves_no_row(encoder: Encoder, tmp_path: pathlib.P
 
 
 def test_a_misspelt_architecture_is_not_sought_among_the_published() -> None:
-    with pytest.raises(UserError, match="did you mean random:vit_small_16[?]"):
+    with pytest.raises(UserError, match=r"did you mean random:vit_small_16\?"):
         open_encoder("random:vit_smal_16")
