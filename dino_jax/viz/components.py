@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from dino_jax.viz.attend.picture import shown
+
 FIRST = "cividis"
 """Of single components: even steps to the eye, in grey and to the colour-blind too."""
 NAMES = ("red", "green", "blue")
@@ -157,7 +159,6 @@ def _shown(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "_ _ 3"]:
     """RGB, made smaller where it is larger than can be seen."""
     from PIL import Image
 
-    rgb = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    picture = Image.fromarray(np.ascontiguousarray(rgb))
+    picture = Image.fromarray(np.ascontiguousarray(shown(image)))
     picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
     return np.asarray(picture)

@@ -5,22 +5,18 @@ import pathlib
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
-from PIL import Image
+from jaxtyping import Float, UInt8
 
 from dino_jax.config import DataConfig
-from dino_jax.data.decode import UnreadableImageError
 from dino_jax.data.evaluation import eval_image
 from dino_jax.data.source import Source
 from dino_jax.models.build import Model
 from dino_jax.ops import photometric
 from dino_jax.types import Params
 from dino_jax.viz.attention import cls_attention, write_attention_picture
+from dino_jax.viz.report.looks import NUMBER, PATCHES, chosen
 
 log = logging.getLogger(__name__)
-
-PATCHES = 16
-"""Patches along a side: more than in training, so that the maps show shapes."""
 
 
 def write_held_out_attention(
@@ -32,23 +28,27 @@ def write_held_out_attention(
     data: DataConfig,
     before: Params | None = None,
     network: str = "teacher",
-    number: int = 6,
+    number: int = NUMBER,
     patches: int = PATCHES,
 ) -> bool:
     """Write the last block's CLS attention on `number` held-out images, one of a class if labelled.
 
-    Returns whether it did: a model without attention leaves a line in the log and no picture.
+    Returns whether it did: without attention, or an image to show, there is a line in the log
+    instead.
     `params`, those of the `network`, and `before` hold the batch statistics too. Images are resized
     to `patches` x `patches` patches, and positions are interpolated. Which are shown depends on the
-    images alone (`striking`), never on what the network makes of them.
+    images alone, never on what the network makes of them: those of the report (`looks.chosen`).
     """
     if not model.heads:
         log.info("no picture of attention: the model has none")
         return False
-    chosen = striking(source, number)
+    picked = chosen(source, number)
+    if not picked:
+        log.info("no picture of attention: no held-out image can be shown")
+        return False
     size = patches * model.patch_size
-    images = np.stack([eval_image(source.load(int(i)), size=size, resize=size) for i in chosen])
-    names = [source.name(int(i)).rsplit("/", 1)[-1].split("@")[0][:24] for i in chosen]
+    images = np.stack([eval_image(source.load(i), size=size, resize=size) for i in picked])
+    names = [source.name(i).rsplit("/", 1)[-1].split("@")[0][:24] for i in picked]
     write_attention_picture(
         path,
         list(images),
@@ -61,34 +61,6 @@ def write_held_out_attention(
         ),
     )
     return True
-
-
-def striking(source: Source, number: int) -> Int[np.ndarray, " chosen"]:
-    """Indices of the images with the highest contrast: of each class if labelled, else overall.
-
-    Classes are taken evenly over all of them; 64 images a class, evenly spaced, are looked at.
-    Unreadable ones are passed over, and a class of nothing else.
-    """
-    if source.labels is None:
-        groups = np.array_split(np.arange(len(source)), min(number, len(source)))
-    else:
-        present = np.unique(source.labels)
-        wanted = np.linspace(0, len(present) - 1, min(number, len(present))).round().astype(int)
-        groups = [np.flatnonzero(source.labels == label) for label in present[wanted]]
-    found = [index for group in groups if (index := _most_contrast(source, group)) is not None]
-    return np.array(found, np.int64)
-
-
-def _most_contrast(source: Source, group: Int[np.ndarray, " n"]) -> int | None:
-    looked_at = group[np.linspace(0, len(group) - 1, min(64, len(group))).round().astype(int)]
-    contrast: dict[int, float] = {}
-    for index in map(int, looked_at):
-        try:
-            small = Image.fromarray(source.load(index)[..., 0]).resize((32, 32))
-        except UnreadableImageError:  # named when the evaluations came upon it
-            continue
-        contrast[index] = float(np.std(np.asarray(small)))
-    return max(contrast, key=contrast.__getitem__, default=None)
 
 
 def _maps(

@@ -4,8 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import UInt8
+from dino_jax.viz.attend.picture import shown as three_channels
 
 SAME, OTHER, UNKNOWN = "#0072b2", "#d55e00", "0.75"
 """Okabe and Ito's blue and vermilion; frames also differ by dashes, and bear a mark."""
@@ -72,7 +71,7 @@ def _legend(figure: Any, place: tuple[float, float, float]) -> None:
 
 def _image(figure: Any, shown: Any, box: tuple[float, float, float, float]) -> None:
     axis = figure.add_axes(box)
-    axis.imshow(_rgb(shown.pixels), interpolation="lanczos")
+    axis.imshow(three_channels(shown.pixels), interpolation="lanczos")
     axis.set(xticks=[], yticks=[])
     colour = {True: SAME, False: OTHER, None: UNKNOWN}[shown.agrees]
     known = shown.agrees is not None
@@ -97,7 +96,3 @@ def _image(figure: Any, shown: Any, box: tuple[float, float, float, float]) -> N
 def short(name: str) -> str:
     """A name in one line under an image: its end, where it is too long."""
     return name if len(name) <= _LETTERS else f"…{name[1 - _LETTERS :]}"
-
-
-def _rgb(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)

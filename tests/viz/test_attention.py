@@ -6,9 +6,12 @@ import pytest
 from PIL import Image
 
 from dino_jax.config import DataConfig, HeadConfig, ModelConfig
+from dino_jax.data.sources import open_source
 from dino_jax.models.build import build
+from dino_jax.viz import held_out
 from dino_jax.viz.attention import cls_attention, write_attention_picture
-from dino_jax.viz.held_out import striking, write_held_out_attention
+from dino_jax.viz.held_out import write_held_out_attention
+from dino_jax.viz.report.looks import chosen
 from tests.data.fakes import FakeSource
 from tests.evals.sources import Coloured
 
@@ -43,9 +46,8 @@ def test_a_picture_is_written(tmp_path, channels, suffix):
 
 def test_held_out_images_are_chosen_by_contrast_alone_one_of_a_class(tmp_path):
     source = Coloured(30)
-    chosen = striking(source, 2)
-    assert source.labels[chosen].tolist() == [0, 2]
-    assert len(striking(Coloured(30, labelled=False), 4)) == 4
+    assert source.labels[chosen(source, 2)].tolist() == [0, 2]
+    assert len(chosen(Coloured(30, labelled=False), 4)) == 4
     model = build(
         ModelConfig(width=16, depth=2, heads=2, patch_size=8),
         HeadConfig(prototypes=8, hidden=16),
@@ -72,6 +74,29 @@ def test_a_model_without_attention_leaves_a_line_and_no_picture(tmp_path, caplog
 
 
 def test_unreadable_images_are_not_shown():
-    chosen = striking(FakeSource(6, damaged=(0, 1, 2)), 3)
-    assert set(chosen) <= {3, 4, 5}
-    assert len(chosen) == 2
+    found = chosen(FakeSource(6, damaged=(0, 1, 2)), 3)
+    assert set(found) <= {3, 4, 5}
+    assert len(found) == 2
+
+
+def test_the_picture_has_the_images_of_the_report_and_none_that_may_not_be_shown(
+    tmp_path, monkeypatch, caplog
+):
+    """Of the embedded photographs two may not be passed on."""
+    source, said = open_source("embedded:photos:val", channels=3), {}
+    model = build(
+        ModelConfig(width=16, depth=2, heads=2, patch_size=8),
+        HeadConfig(prototypes=8, hidden=16),
+        image_size=16,
+    )
+    maps = np.zeros((16, 2, 16, 16), np.float32)
+    monkeypatch.setattr(held_out, "_maps", lambda model, params, images, data: maps[: len(images)])
+    monkeypatch.setattr(held_out, "write_attention_picture", lambda *_, **more: said.update(more))
+    rest = tmp_path / "a.png", model, {}
+    assert write_held_out_attention(*rest, source, data=DataConfig(), number=99)
+    assert said["names"] == [source.name(i).split("@")[0] for i in chosen(source, 99)]
+    assert not {"moon", "motorcycle_left"} & set(said["names"])
+    with caplog.at_level("INFO", logger="dino_jax"):
+        nothing = FakeSource(2, damaged=(0, 1))
+        assert not write_held_out_attention(*rest, nothing, data=DataConfig())
+    assert "no held-out image can be shown" in caplog.text
