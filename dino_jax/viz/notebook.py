@@ -72,8 +72,6 @@ def frame(path: str | pathlib.Path, *, height: int = 720) -> str:
     The page is inside, so that it shows where the notebook's server is another machine.
     """
     text = pathlib.Path(path).read_text(encoding="utf-8")
-    # A page within another has no address that it may change, and pages that try would stop there.
-    text = text.replace("<head>", "<head><script>history.replaceState = () => {};</script>", 1)
     text = html.escape(text)
     return (
         f'<div><iframe srcdoc="{text}" style="width: 100%; height: {height}px; border: 1px solid '

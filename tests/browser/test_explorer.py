@@ -235,6 +235,7 @@ def test_masks_decide_ties_and_odd_values_as_the_library_does(opened) -> None:
 
 def test_the_keyboard_does_all(opened, exact, path) -> None:
     keys = opened.keyboard
+    opened.locator(".large").first.focus()
     keys.press("ArrowRight")
     row, column = ROWS // 2, COLUMNS // 2
     for key, (down, right) in {

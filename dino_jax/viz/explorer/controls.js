@@ -19,10 +19,8 @@ function listen(canvas, index) {
   const over = (event) => {
     const box = canvas.getBoundingClientRect();
     const inside = (value) => Math.min(Math.max(value, 0), 0.999999);
-    const { rows, columns } = sides[index].grid;
-    const x = inside((event.clientX - box.left) / box.width);
-    const y = inside((event.clientY - box.top) / box.height);
-    return middleOf(Math.floor(y * rows), Math.floor(x * columns), { rows, columns });
+    return [inside((event.clientX - box.left) / box.width),
+      inside((event.clientY - box.top) / box.height)];
   };
   canvas.addEventListener("pointermove", (event) => {
     if (state.pinned && !event.buttons) return;
@@ -30,22 +28,23 @@ function listen(canvas, index) {
     pending = over(event);
   });
   canvas.addEventListener("click", (event) => {
-    const at = over(event), same = state.at && at.every((value, i) => value === state.at[i]);
+    const at = over(event), { grid } = sides[index];
+    const same = state.at && placeIn(grid, at) === placeIn(grid);
     change({ at, pinned: !(state.pinned && same) });
   });
 }
 
 function moveTo(at) {
-  if (state.at && at.every((value, i) => value === state.at[i])) return;
-  if (sides.length) change({ at });
+  const same = state.at && sides.every(({ grid }) => placeIn(grid, at) === placeIn(grid));
+  if (sides.length && !same) change({ at });
 }
 
 // ---- keyboard -----------------------------------------------------------------------------
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
-function step([down, right], far) {
-  const grid = gridOf(state.left), place = placeIn(grid);
+function step([down, right], far, grid) {
+  const place = placeIn(grid);
   const many = far ? 5 : 1;
   const from = place < 0 ? [Math.floor(grid.rows / 2), Math.floor(grid.columns / 2)]
     : [Math.floor(place / grid.columns) + many * down, place % grid.columns + many * right];
@@ -79,8 +78,12 @@ const KEYS = {
 function pressed(event) {
   const { target, key } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || !sides.length) return;
-  if (target.closest("select, textarea") || (target.type === "range" && STEPS[key])) return;
-  if (STEPS[key]) step(STEPS[key], event.shiftKey);
+  if (STEPS[key]) { // elsewhere they scroll the page
+    const side = target.closest("canvas") && sides.find(({ root }) => root.contains(target));
+    if (!side) return;
+    step(STEPS[key], event.shiftKey, side.grid);
+  } else if (key.length === 1 && !state.letters) return;
+  else if (target.closest("select, textarea, input:not([type=checkbox])")) return;
   else if (/^[0-9]$/.test(key)) {
     if (+key < facts.weights[state.left].heads) change({ head: +key });
   } else if (Object.hasOwn(KEYS, key)) KEYS[key]();
@@ -100,7 +103,7 @@ function fill() {
   options(part("block"), held.map((block) => [block, block === depth - 1 ? `${block} (last)` : `${block}`]));
   options(part("head"), [[MEAN, "mean"], ...Array.from({ length: heads }, (_, head) => [head, `${head}`])]);
   for (const name of ["image", "left", "right", "block", "head", "keep", "blend"]) part(name).value = state[name];
-  for (const name of ["outlined", "smooth", "common"]) part(name).checked = state[name];
+  for (const name of ["outlined", "smooth", "common", "letters"]) part(name).checked = state[name];
   part("kept").textContent = `${state.keep} %`;
   part("opaque").textContent = `${state.blend} %`;
 }
@@ -118,9 +121,11 @@ function connect() {
     change({ head: value === MEAN ? MEAN : +value }));
   part("keep").addEventListener("input", (event) => change({ keep: +event.target.value, outlined: true }));
   part("blend").addEventListener("input", (event) => change({ blend: +event.target.value }));
-  for (const name of ["outlined", "smooth", "common"])
+  for (const name of ["outlined", "smooth", "common", "letters"])
     part(name).addEventListener("change", (event) => change({ [name]: event.target.checked }));
   part("controls").addEventListener("submit", (event) => event.preventDefault());
+  part("more").addEventListener("click", () =>
+    part("more").setAttribute("aria-expanded", part("rest").classList.toggle("open")));
   part("cls").addEventListener("click", () => change({ at: null, pinned: true }));
   part("save").addEventListener("click", save);
   part("link").addEventListener("click", copyLink);
@@ -133,10 +138,11 @@ function connect() {
 let written = "";
 
 function remember() {
-  const kept = { ...state, at: state.at ? state.at.map((value) => value.toFixed(5)).join(",") : "cls" };
+  const kept = { ...state, at: state.at ? state.at.map((value) => value.toFixed(6)).join(",") : "cls" };
   for (const [name, value] of Object.entries(kept)) if (value === true || value === false) kept[name] = +value;
   written = `#${new URLSearchParams(kept)}`;
-  history.replaceState(null, "", written);
+  // A page within another, as in a notebook's cell, has no address: there is nothing to link to.
+  try { history.replaceState(null, "", written); } catch { part("link").hidden = true; }
 }
 
 // What the address says of the state; what makes no sense here is left out.
@@ -155,7 +161,7 @@ function remembered() {
   whole("blend", (value) => Number.isInteger(value) && value >= 0 && value <= 100);
   whole("head", (value) => Number.isInteger(value) && value >= 0 && value < heads);
   if (said.get("head") === MEAN) found.head = MEAN;
-  for (const name of ["outlined", "smooth", "common", "pinned"])
+  for (const name of ["outlined", "smooth", "common", "letters", "pinned"])
     if (said.get(name)) found[name] = said.get(name) === "1";
   const at = (said.get("at") || "").split(",").map(Number);
   if (said.get("at") === "cls") found.at = null;
@@ -173,25 +179,52 @@ async function copyLink() {
 
 // ---- files --------------------------------------------------------------------------------
 
-// The large maps as shown, with a line under each that says what it is.
+// What a saved picture says of itself, a line each.
+function captionOf(side) {
+  const { weights, block, grid } = side;
+  return [
+    `${facts.weights[weights].name}, block ${block}, ${named(chosenMap(side))}`,
+    `${facts.images[state.image].name}, from ${state.at ? `patch ${patchName(placeIn(grid), grid)}` : "CLS"}`,
+    state.outlined ? `outline: ${state.keep} % of the attention` : "no outline",
+  ];
+}
+
+// A text in lines of at most so many pixels, broken between words, or within those too long.
+function wrapped(context, text, width) {
+  const lines = [""];
+  const fits = (line) => context.measureText(line).width <= width;
+  for (const word of text.split(/(?<= )/)) {
+    if (lines.at(-1) && !fits(lines.at(-1) + word.trimEnd())) lines.push("");
+    if (fits(lines.at(-1) + word.trimEnd())) lines[lines.length - 1] += word;
+    else for (const letter of word) {
+      if (lines.at(-1) && !fits(lines.at(-1) + letter)) lines.push("");
+      lines[lines.length - 1] += letter;
+    }
+  }
+  return lines;
+}
+
+// The large maps as shown, with what they are beneath.
 function save() {
   const views = sides.map(({ root }) => root.querySelector(".large"));
-  const line = 26, width = views.reduce((sum, { width: wide }) => sum + wide, 10 * (views.length - 1));
-  const canvas = canvasOf(width, Math.max(...views.map(({ height }) => height)) + 2 * line + 8);
+  const line = 26, font = "18px system-ui, sans-serif";
+  const measuring = canvasOf(1, 1).getContext("2d");
+  measuring.font = font;
+  const captions = sides.map((side, index) =>
+    captionOf(side).flatMap((text) => wrapped(measuring, text, views[index].width - 8)));
+  const width = views.reduce((sum, { width: wide }) => sum + wide, 10 * (views.length - 1));
+  const canvas = canvasOf(width, Math.max(
+    ...views.map(({ height }, index) => height + captions[index].length * line + 8)));
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = "#111";
+  context.font = font;
   let left = 0;
   views.forEach((view, index) => {
-    const { weights, block } = sides[index];
     context.drawImage(view, left, 0);
-    context.fillStyle = "#111";
-    context.font = "18px system-ui, sans-serif";
-    const outline = state.outlined ? `, outline ${state.keep} %` : "";
-    const { name } = sentences(sides[index]);
-    context.fillText(`${facts.weights[weights].name}, block ${block}, ${name}`, left + 4, view.height + line - 4, view.width - 8);
-    context.fillText(`from ${state.at ? patchName(placeIn(sides[index].grid), sides[index].grid) : "CLS"}${outline}`,
-      left + 4, view.height + 2 * line - 4, view.width - 8);
+    captions[index].forEach((text, row) =>
+      context.fillText(text, left + 4, view.height + (row + 1) * line - 4));
     left += view.width + 10;
   });
   canvas.toBlob((blob) => {
@@ -207,14 +240,14 @@ function save() {
 
 window.explorer = {
   state: () => structuredClone(state),
-  values: () => sides.map((side) => ({
+  values: () => { finish(); return sides.map((side) => ({
     weights: facts.weights[side.weights].name, block: side.block, token: side.token,
     rows: side.grid.rows, columns: side.grid.columns,
     heads: side.rows.map((row) => Array.from(row)), mean: Array.from(side.mean),
     masks: side.masks.map((mask) => mask && Array.from(mask)), // of the mean, then of the heads
-  })),
+  })); },
   timings: () => [...timings],
-  ready: async () => { let last; do { last = shown; await last; } while (last !== shown); },
+  ready: async () => { let last; do { last = shown; await last; } while (last !== shown); finish(); },
 };
 
 connect();

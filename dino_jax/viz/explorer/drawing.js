@@ -47,17 +47,26 @@ function coloured(map, { rows, columns }, full, colours) {
   return canvas;
 }
 
+// What lies beneath the colours at some size; the latest of each size is kept.
+function groundOf(picture, width, height, blend) {
+  const size = `${width} ${height}`, kept = (picture.grounds ??= new Map()).get(size);
+  if (kept && kept.blend === blend) return kept.canvas;
+  const canvas = canvasOf(width, height), context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture.photo, 0, 0, width, height);
+  context.globalAlpha = Math.min(1, 2 * blend);
+  context.drawImage(picture.grey, 0, 0, width, height);
+  picture.grounds.set(size, { blend, canvas });
+  return canvas;
+}
+
 // One map over its photograph; `mask` and `marked` (a patch's place) may be null.
-function drawMap(canvas, { photo, grey }, map, grid, { full, colours, blend, smooth, mask, marked }) {
+function drawMap(canvas, picture, map, grid, { full, colours, blend, smooth, mask, marked }) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(photo, 0, 0, width, height);
-  context.globalAlpha = Math.min(1, 2 * blend);
-  context.drawImage(grey, 0, 0, width, height);
-  context.globalAlpha = 1;
+  context.drawImage(groundOf(picture, width, height, blend), 0, 0);
   context.imageSmoothingEnabled = smooth;
+  context.imageSmoothingQuality = "high";
   context.drawImage(coloured(map, grid, full, colours), 0, 0, width, height);
   const thick = Math.max(Math.max(width, height) / 300, 1.4);
   if (mask) drawBorder(context, mask, grid, width, height, thick);

@@ -10,6 +10,7 @@ const state = {
   image: 0, left: 0, right: facts.weights.length > 1 ? 1 : -1,
   block: facts.weights[0].blocks.at(-1), head: MEAN, keep: 60, outlined: false, blend: 90,
   smooth: true, common: true,
+  letters: true, // single characters are keys
   at: null, // [x, y] in [0, 1] of the picture, the middle of the patch that asks; null: CLS
   pinned: false,
 };
@@ -18,6 +19,7 @@ const pictures = new Map();
 const sides = []; // {root, weights, block, unpacked, maps, ...} as shown
 const timings = [];
 let shown = Promise.resolve(), asked = 0, awaited = 0;
+let later = null, frame = 0, finished = 0; // the heads' maps that are still to be drawn, and when
 
 // ---- what is held -------------------------------------------------------------------------
 
@@ -52,15 +54,16 @@ function blockOf(weights, block) {
 function gridOf(weights) { return facts.weights[weights].grids[state.image]; }
 
 // The patch of a grid that asks, as its place; -1 is CLS.
-function placeIn({ rows, columns }) {
-  if (!state.at) return -1;
-  const [x, y] = state.at;
+function placeIn({ rows, columns }, at = state.at) {
+  if (!at) return -1;
+  const [x, y] = at;
   return Math.min(Math.floor(y * rows), rows - 1) * columns
     + Math.min(Math.floor(x * columns), columns - 1);
 }
 
+// A hair before the middle: that may be the border of another network's patches.
 function middleOf(row, column, { rows, columns }) {
-  return [(column + 0.5) / columns, (row + 0.5) / rows];
+  return [(column + 0.499) / columns, (row + 0.499) / rows];
 }
 
 // ---- showing ------------------------------------------------------------------------------
@@ -134,22 +137,40 @@ function newTile(head, index) {
   button.append(head < 0 ? "mean" : `head ${head}`, share);
   button.addEventListener("click", () => change({ head: head < 0 ? MEAN : head }));
   canvas.setAttribute("role", "img");
+  canvas.tabIndex = -1; // a click takes the arrows there
   listen(canvas, index);
   tile.append(canvas, button);
   return tile;
 }
 
-// All maps of the patch that asks, computed and drawn: what a hover costs.
+// All maps of the patch that asks, computed, and the large ones drawn: what a hover waits for. The
+// heads' maps are drawn in the next frame, or a later one while the pointer moves.
 function answer() {
   const start = performance.now();
   for (const side of sides) attend(side);
   const every = sides.flatMap((side) => [side.mean, ...side.maps]);
   const full = state.common ? fullOf(every, facts.full) : null;
   const colours = coloursOf(facts.colours, state.blend / 100);
-  for (const side of sides) draw(side, full, colours);
+  for (const side of sides) drawLarge(side, full, colours);
+  later = () => { for (const side of sides) drawTiles(side, full, colours); };
+  if (!frame) frame = requestAnimationFrame(thumbnails);
   timings.push(performance.now() - start);
   if (timings.length > LATEST) timings.shift();
   tell();
+}
+
+function thumbnails() {
+  if (pending && performance.now() - finished < 100) frame = requestAnimationFrame(thumbnails);
+  else finish();
+}
+
+// Draw what is still to be drawn.
+function finish() {
+  cancelAnimationFrame(frame);
+  frame = 0;
+  later?.();
+  later = null;
+  finished = performance.now();
 }
 
 function attend(side) {
@@ -161,31 +182,44 @@ function attend(side) {
     Object.assign(side, { token, computed: side.unpacked, masks: null });
   }
   const keep = state.outlined ? state.keep / 100 : null;
-  if (side.keep !== keep || !side.masks)
-    side.masks = [side.mean, ...side.maps].map((map) => keep && massMask(map, keep));
+  if (side.keep !== keep || !side.masks) side.masks = Array(side.maps.length + 1).fill(null);
   side.keep = keep;
+}
+
+// Of the mean (0) or a head, decided when it is first drawn; null without outlines.
+function maskOf(side, index) {
+  const map = index ? side.maps[index - 1] : side.mean;
+  return side.masks[index] ??= side.keep && massMask(map, side.keep);
 }
 
 function chosenMap(side) {
   return state.head === MEAN || state.head >= side.maps.length ? 0 : state.head + 1;
 }
 
-function draw(side, common, colours) {
-  const { root, grid, picture, masks } = side;
-  const every = [side.mean, ...side.maps], chosen = chosenMap(side);
+function lookOf(side, colours) {
   const marked = side.token ? side.token - 1 : null;
-  const look = { colours, blend: state.blend / 100, smooth: state.smooth, marked };
+  return { colours, blend: state.blend / 100, smooth: state.smooth, marked };
+}
+
+function drawLarge(side, common, colours) {
+  const { root, grid, picture } = side, chosen = chosenMap(side);
+  const map = [side.mean, ...side.maps][chosen], full = common ?? fullOf([map], facts.full);
+  const look = { ...lookOf(side, colours), full, mask: maskOf(side, chosen) };
+  drawMap(root.querySelector(".large"), picture, map, grid, look);
+  scale(side, map, full, colours);
+  root.querySelectorAll(".tile button").forEach((button, index) =>
+    button.setAttribute("aria-pressed", index === chosen));
+}
+
+function drawTiles(side, common, colours) {
+  const { root, grid, picture } = side, look = lookOf(side, colours);
   const tiles = root.querySelector(".tiles").children;
-  every.forEach((map, index) => {
+  [side.mean, ...side.maps].forEach((map, index) => {
     const full = common ?? fullOf([map], facts.full);
     const [canvas, button] = tiles[index].children;
-    drawMap(canvas, picture, map, grid, { ...look, full, mask: masks[index] });
-    button.setAttribute("aria-pressed", index === chosen);
+    drawMap(canvas, picture, map, grid, { ...look, full, mask: maskOf(side, index) });
     button.lastElementChild.textContent = `max ${percent(map[largest(map, 1)[0]])}`;
   });
-  const full = common ?? fullOf([every[chosen]], facts.full);
-  drawMap(root.querySelector(".large"), picture, every[chosen], grid, { ...look, full, mask: masks[chosen] });
-  scale(side, every[chosen], full, colours);
 }
 
 function scale(side, map, full, colours) {
@@ -217,24 +251,29 @@ function sentences(side) {
   const own = side.token ? `itself ${percent(map[side.token - 1])}, CLS ${percent(toCls)}`
     : `itself ${percent(toCls)}`;
   const top = largest(map, 3).map((place) => `${patchName(place, side.grid)}: ${percent(map[place])}`);
-  const mask = side.masks[chosen];
+  const mask = maskOf(side, chosen);
   const outlined = mask
     ? ` Outlined: ${mask.reduce((a, b) => a + b, 0)} of ${mask.length} patches hold ${state.keep}\u00a0%.` : "";
   const exact = side.token ? "" : " From CLS: the library's numbers.";
   return { name: named(chosen), text: `${own}. Most: ${top.join("; ")}.${outlined}${exact}` };
 }
 
+function askerOf({ grid }) {
+  return state.at ? `patch ${patchName(placeIn(grid), grid)}` : "CLS, the class token";
+}
+
 function tell() {
-  const { grid } = sides[0];
-  const who = state.at ? `patch ${patchName(placeIn(grid), grid)}` : "CLS, the class token";
+  const askers = [...new Set(sides.map(askerOf))]; // one, unless the patches have other sizes
+  const who = askers.join(" and, of the second, ");
   const pinned = state.pinned ? " (pinned: Esc frees it)" : "";
-  part("asking").firstElementChild.textContent = `What ${who} attends to${pinned}`;
+  part("asking").firstElementChild.textContent =
+    `What ${who} ${askers.length > 1 ? "attend" : "attends"} to${pinned}`;
   const told = sides.map(sentences);
-  sides.forEach(({ root, weights, block }, index) => {
-    const name = document.createElement("b");
+  sides.forEach((side, index) => {
+    const { root, weights, block } = side, name = document.createElement("b");
     name.textContent = told[index].name;
     root.querySelector(".reading").replaceChildren(name, `: ${told[index].text}`);
-    const label = `${facts.images[state.image].name}, ${facts.weights[weights].name}, block ${block}, from ${who}`;
+    const label = `${facts.images[state.image].name}, ${facts.weights[weights].name}, block ${block}, from ${askerOf(side)}`;
     root.querySelector(".large").setAttribute("aria-label", `${told[index].name}: ${label}`);
     root.querySelectorAll(".tile canvas").forEach((canvas, head) =>
       canvas.setAttribute("aria-label", `${named(head)}: ${label}`));

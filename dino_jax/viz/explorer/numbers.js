@@ -141,16 +141,21 @@ function massMask(values, fraction) {
 
 // Where colour is full, in even shares of a map: the 99.5th percentile of all, at least `least`.
 function fullOf(maps, least) {
-  const shares = new Float32Array(maps.reduce((count, map) => count + map.length, 0));
-  let at = 0;
+  const count = maps.reduce((sum, map) => sum + map.length, 0);
+  const place = 0.995 * (count - 1), under = Math.floor(place);
+  const top = new Float32Array(count - under).fill(-Infinity); // the largest, in their order
   for (const map of maps) {
     const even = evenShare(map);
-    for (const value of map) shares[at++] = value / even;
+    for (let i = 0; i < map.length; i++) {
+      const share = Math.fround(map[i] / even);
+      if (!(share > top[0])) continue;
+      let at = 1;
+      for (; at < top.length && top[at] < share; at++) top[at - 1] = top[at];
+      top[at - 1] = share;
+    }
   }
-  shares.sort();
-  const place = 0.995 * (shares.length - 1), under = Math.floor(place);
-  const over = Math.min(under + 1, shares.length - 1);
-  return Math.max(shares[under] + (place - under) * (shares[over] - shares[under]), least);
+  const over = Math.min(1, top.length - 1);
+  return Math.max(top[0] + (place - under) * (top[over] - top[0]), least);
 }
 
 function evenShare(map) {
