@@ -7,13 +7,15 @@ import re
 import shutil
 import signal
 
+import numpy as np
 import pytest
 
+from dino_jax.interop.checkpoint import load_network
 from dino_jax.main import DONE, INTERRUPTED
 from dino_jax.train.records import Records
 from dino_jax.viz.report import reporter
 from dino_jax.viz.report.write import report
-from tests.e2e.command import Ended, signalled, train
+from tests.e2e.command import Ended, figures, signalled, train
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +58,27 @@ def test_the_page_is_there_after_the_first_line_and_follows_the_evaluations(
     assert str(workdir.parent) not in page
 
 
-def test_a_resumed_run_goes_on_with_its_report(
+@pytest.fixture(scope="module")
+def resumed(
     stopped: tuple[pathlib.Path, Ended, list[str]],
     photos: str,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(reporter, "ALLOWANCE", math.inf)
-    workdir = pathlib.Path(shutil.copytree(stopped[0], tmp_path / "run"))
-    kept = (workdir / "report" / "attention-00000003.npz").read_bytes()
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[pathlib.Path, Ended]:
+    """The same run gone on with, one of its snapshots damaged."""
+    workdir = pathlib.Path(shutil.copytree(stopped[0], tmp_path_factory.mktemp("resumed") / "run"))
     (workdir / "report" / "attention-00000006.npz").write_bytes(b"damaged")
-    ended = train(workdir, f"data.train={photos}", "eval_every=3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reporter, "ALLOWANCE", math.inf)
+        return workdir, train(workdir, f"data.train={photos}", "eval_every=3")
+
+
+def test_a_resumed_run_goes_on_with_its_report(
+    stopped: tuple[pathlib.Path, Ended, list[str]], resumed: tuple[pathlib.Path, Ended]
+) -> None:
+    workdir, ended = resumed
     assert ended.code == DONE
     assert ended.out.splitlines()[-1].endswith(f"curves: {workdir}/report.html")
+    kept = (stopped[0] / "report" / "attention-00000003.npz").read_bytes()
     assert (workdir / "report" / "attention-00000003.npz").read_bytes() == kept
     page = (workdir / "report.html").read_text()
     assert page == report(workdir), "the page is a function of the folder"
@@ -79,6 +89,19 @@ def test_a_resumed_run_goes_on_with_its_report(
     assert "6" not in columns
     calls = json.loads((workdir / "report" / "calls.json").read_text())
     assert [call["step"] for call in calls] == [0, 8]
+
+
+def test_the_run_is_the_same_without_it(
+    resumed: tuple[pathlib.Path, Ended], photos: str, tmp_path: pathlib.Path
+) -> None:
+    """Stopped and resumed with it, in one go without: speed and waiting aside all is equal."""
+    ended = train(tmp_path / "run", f"data.train={photos}", "eval_every=3", "report=false")
+    assert ended.code == DONE
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert figures(resumed[0]) == figures(tmp_path / "run")
+    for network in ("teacher", "student"):
+        ours, theirs = (load_network(each, network)[0] for each in (resumed[0], tmp_path / "run"))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_a_report_that_cannot_be_written_is_a_line_and_the_run_goes_on(
