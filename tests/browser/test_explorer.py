@@ -275,6 +275,8 @@ def test_what_is_shown_is_told(opened) -> None:
     values = opened.evaluate("explorer.values()[0]")
     place = int(np.argmax(values["mean"]))
     assert f"row {place // COLUMNS}, column {place % COLUMNS}" in said
+    assert max(values["mean"]) * len(values["mean"]) > 1.5
+    assert "Nearly even" not in opened.locator(".reading").first.inner_text()
     assert "mean of heads" in opened.locator(".large").first.get_attribute("aria-label")
     outline = "getComputedStyle(document.querySelector('.large')).outlineStyle"
     assert opened.evaluate(outline) == "solid"

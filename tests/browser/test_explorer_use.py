@@ -50,6 +50,20 @@ def test_it_starts_as_was_asked_and_an_address_says_otherwise(opened, path) -> N
     assert (state["head"], state["outlined"], state["at"]) == ("mean", False, None)
 
 
+def test_it_says_where_attention_is_nearly_even(opened) -> None:
+    opened.keyboard.press("Escape")
+    said = []
+    for head in ("mean", "0", "1"):
+        opened.locator("#head").select_option(head)
+        opened.evaluate("explorer.ready()")
+        told = opened.locator(".reading").all_inner_texts()
+        for text, side in zip(told, opened.evaluate("explorer.values()"), strict=True):
+            shown = side["mean"] if head == "mean" else side["heads"][int(head)][1:]
+            said.append(max(shown) * len(shown) < 1.5)
+            assert ("Nearly even" in text) == said[-1]
+    assert any(said)
+
+
 def test_patches_of_other_sizes_are_found_by_their_place(opened) -> None:
     opened.keyboard.press("Escape")
     for side, (rows, columns) in enumerate([(4, 8), (2, 4)]):

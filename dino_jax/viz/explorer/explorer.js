@@ -251,11 +251,12 @@ function sentences(side) {
   const own = side.token ? `itself ${percent(map[side.token - 1])}, CLS ${percent(toCls)}`
     : `itself ${percent(toCls)}`;
   const top = largest(map, 3).map((place) => `${patchName(place, side.grid)}: ${percent(map[place])}`);
+  const level = Math.max(...map) * map.length < 1.5 ? " Nearly even, as of an untrained network." : "";
   const mask = maskOf(side, chosen);
   const outlined = mask
     ? ` Outlined: ${mask.reduce((a, b) => a + b, 0)} of ${mask.length} patches hold ${state.keep}\u00a0%.` : "";
   const exact = side.token ? "" : " From CLS: the library's numbers.";
-  return { name: named(chosen), text: `${own}. Most: ${top.join("; ")}.${outlined}${exact}` };
+  return { name: named(chosen), text: `${own}. Most: ${top.join("; ")}.${level}${outlined}${exact}` };
 }
 
 function askerOf({ grid }) {
