@@ -71,8 +71,7 @@ def frame(path: str | pathlib.Path, *, height: int = 720) -> str:
 
     The page is inside, so that it shows where the notebook's server is another machine.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
-    text = html.escape(text)
+    text = html.escape(pathlib.Path(path).read_text(encoding="utf-8"))
     return (
         f'<div><iframe srcdoc="{text}" style="width: 100%; height: {height}px; border: 1px solid '
         '#8888" sandbox="allow-scripts allow-downloads"></iframe></div>'

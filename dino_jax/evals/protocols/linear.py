@@ -140,7 +140,7 @@ def _released(request: Request) -> Report:
     )  # fmt: skip
     found = answers(encoder, rows)
     if not _finite(found):
-        raise UserError(f"the answers of {encoder.name} are not all finite: it has diverged")
+        raise UserError(f"the answers of {encoder.name} are not all finite: these weights diverged")
     note = f"linear of {encoder.name}: its released head on {inputs.said}"
     return _figures(scores.hits(found, labels[index]))._replace(notes=(note,))
 

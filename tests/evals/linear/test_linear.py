@@ -220,5 +220,5 @@ def test_weights_that_diverged_have_no_figures(images, options):
     if "head" not in options:
         nothing = {name: jnp.full_like(each, np.nan) for name, each in network.params.items()}
         network = dataclasses.replace(network, params=nothing, identity="diverged")
-    with pytest.raises(UserError, match="not all finite: it has diverged"):
+    with pytest.raises(UserError, match="not all finite: these weights diverged"):
         run(asked(images, LinearOptions(**options), network=network))
