@@ -1,5 +1,6 @@
 """Clips: a film's file or a folder of its frames, one frame after the other in bounded memory."""
 
+import abc
 import contextlib
 import io
 import logging
@@ -49,7 +50,7 @@ def ffmpeg() -> str:
         ) from error
 
 
-class Clip:
+class Clip(abc.ABC):
     """Frames in their order, at a rate: RGB, upright, of one size, read as often as asked for.
 
     `rate` is in frames a second; `number` is of frames, of a film an estimate until it was read to
@@ -77,8 +78,9 @@ class Clip:
             yield frame
         self.number = count
 
+    @abc.abstractmethod
     def _frames(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        raise NotImplementedError
+        """Every frame, whatever its size."""
 
 
 def open_clip(path: str | pathlib.Path, *, fps: float | None = None) -> Clip:
