@@ -70,6 +70,9 @@ BELOW_ONE = Range(lambda value: 0 <= value < 1, "a number from 0 to below 1")
 RANGES: tuple[tuple[str, Range], ...] = (
     (r"^model\.arch$", one_of(*ARCHITECTURES)),
     (r"^model\.blocks$", one_of("auto", "unrolled", "scanned")),
+    (r"^model\.attention$", one_of("auto", "xla", "cudnn")),
+    (r"^model\.remat$", one_of("none", "dots", "blocks")),
+    (r"^data\.decode$", one_of("exact", "fast")),
     (r"^precision$", one_of("auto", "float32", "bfloat16")),
     (r"^augment\.where$", one_of("device", "host")),
     (r"^optim\.name$", one_of("adamw", "sgd", "lars")),
@@ -98,10 +101,11 @@ RANGES: tuple[tuple[str, Range], ...] = (
     (r"^(teacher|loss|eval)\..*temperature$", TEMPERATURE),
     (r"^teacher\.momentum", PROBABILITY),
     (r"^loss\.centre_momentum$", PROBABILITY),
+    (r"^loss\.chunk$", COUNT),
     (r"^eval\.(final_full|baselines)$|^head\.(norm_last_layer|batch_norm)$", ANY),
     (r"^(init_(head|optimiser)|report)$", ANY),
     (r"^head\.layers$", COUNT),
-    (r"^(batch_size|accumulate|steps|devices|.*_every|keep_checkpoints)$", COUNT),
+    (r"^(batch_size|accumulate|steps|devices|fsdp|.*_every|keep_checkpoints)$", COUNT),
     (r"^(model|head|crops|data|eval)\.", COUNT),
 )
 

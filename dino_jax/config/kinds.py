@@ -10,9 +10,12 @@ IDENTITY, SCHEDULE, OPERATIONAL = "identity", "schedule", "operational"
 
 RULES = (
     # free: neither the images nor the mathematics of a step depend on these
-    (r"^(accumulate|devices|(log|eval|checkpoint)_every|keep_checkpoints|report)$", OPERATIONAL),
+    (
+        r"^(accumulate|devices|fsdp|(log|eval|checkpoint)_every|keep_checkpoints|report)$",
+        OPERATIONAL,
+    ),
     (r"^data\.(val|workers|threads)$", OPERATIONAL),
-    (r"^model\.blocks$", OPERATIONAL),
+    (r"^(model\.(blocks|attention|remat)|loss\.chunk)$", OPERATIONAL),
     (r"^eval\.", OPERATIONAL),
     # how long and how strongly: the stored state fits, the curve bends; only when forced
     (r"^(epochs|steps|precision)$", SCHEDULE),
@@ -23,7 +26,7 @@ RULES = (
     (r"^teacher\.", SCHEDULE),
     # what the run is: never
     (r"^(seed|batch_size|init_(from|head|optimiser)|optim\.name)$", IDENTITY),
-    (r"^data\.(mean|std)$", IDENTITY),
+    (r"^data\.(mean|std|decode)$", IDENTITY),
     (r"^(model|head|crops|augment|loss)\.", IDENTITY),
 )
 

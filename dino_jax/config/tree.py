@@ -39,6 +39,8 @@ class ModelConfig:
     channels: int = 3
     drop_path: float = 0.1  # ViT: of the last block, linear from 0; XCiT: of all; student only
     blocks: str = "auto"  # unrolled | scanned | auto: execution only, never the parameter tree
+    attention: str = "auto"  # xla | cudnn | auto: execution only
+    remat: str = "none"  # none | dots | blocks: what the backward pass computes again
 
 
 @dataclasses.dataclass
@@ -92,6 +94,7 @@ class DataConfig:
     val: str | None = None  # the same; None: held out of data.train
     workers: int = 0  # processes; 0: threads in this process
     threads: int | None = None  # of each process; None: as many as there are cores
+    decode: str = "exact"  # exact | fast: crops from a smaller decoded image where they shrink
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # one a channel
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -127,6 +130,7 @@ class LossConfig:
 
     student_temperature: float = 0.1
     centre_momentum: float = 0.9
+    chunk: int | None = None  # prototypes of the student's logits at a time; None: by their number
 
 
 @dataclasses.dataclass
@@ -154,6 +158,7 @@ class Config:
     steps: int | None = None  # optimiser steps in all; every field in epochs keeps its share
     precision: str = "auto"  # auto | float32 | bfloat16; auto: float32 on CPU, else bfloat16
     devices: int | None = None  # None: all
+    fsdp: int | None = None  # devices that share one copy of the state; None: 1 up to 64 devices
     log_every: int = 10  # steps
     eval_every: int | None = None  # steps; None: an epoch, or a twentieth of the run if longer
     checkpoint_every: int | None = None  # steps; None: an epoch, or a hundredth if longer

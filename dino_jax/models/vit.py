@@ -10,7 +10,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
-from dino_jax.models.gradients import attend, attention_map, gelu, residual
+from dino_jax.models.attention import attend, attention_map
+from dino_jax.models.gradients import gelu, residual
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import LayerNorm, Linear, PatchProjection
 from dino_jax.models.posembed import interpolate

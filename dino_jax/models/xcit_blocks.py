@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dino_jax.models.gradients import affine, attend, attention_map, gelu, residual
+from dino_jax.models.attention import attend, attention_map
+from dino_jax.models.gradients import affine, gelu, residual
 from dino_jax.models.head import l2_normalise
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import BatchNorm, LayerNorm, Linear

@@ -33,14 +33,14 @@ from dino_jax.interop.runs import last_line, read_summary
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import interruptible
 from dino_jax.models.build import Model
+from dino_jax.train.compiled import compiled_step
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
 from dino_jax.train.records import Records, write_summary
-from dino_jax.train.sharding import batch_sharded, make_mesh, replicated
+from dino_jax.train.sharding import make_mesh, replicated
 from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState
-from dino_jax.train.step import StepFunction, make_train_step
 from dino_jax.types import Evaluator, Params, Reporter
 
 log = logging.getLogger(__name__)
@@ -232,17 +232,6 @@ def _loop(
         evaluate=_both_networks(evaluator, one_start=run.resolved.config.init_from is None),
         source=run.train,
         reporter=reporter,
-    )
-
-
-def compiled_step(method: Method, mesh: jax.sharding.Mesh) -> StepFunction:
-    """The step over a mesh: the batch split, the state on every device and donated."""
-    everywhere, split = replicated(mesh), batch_sharded(mesh)
-    return jax.jit(
-        make_train_step(method),
-        in_shardings=(everywhere, split),
-        out_shardings=(everywhere, everywhere),
-        donate_argnums=0,
     )
 
 

@@ -5,14 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dino_jax.models.gradients import (
-    SHORT_SEQUENCE,
-    affine,
-    attend,
-    attention_map,
-    gelu,
-    layer_norm,
-)
+from dino_jax.models.attention import SHORT_SEQUENCE, attend, attention_map
+from dino_jax.models.gradients import affine, gelu, layer_norm
 from dino_jax.models.vit import VisionTransformer
 
 

@@ -12,8 +12,8 @@ from dino_jax.ops.schedules import (
     one_minus_momentum_values,
     teacher_temperature_values,
 )
+from dino_jax.train.compiled import compiled_step
 from dino_jax.train.method import CropMaker, init_state, view_keys
-from dino_jax.train.run import compiled_step
 from dino_jax.train.sharding import put_batch
 from dino_jax.train.step import one_pass
 from tests import golden

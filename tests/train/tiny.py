@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from dino_jax.config import Config, Resolved, resolve, set_value
+from dino_jax.train.compiled import compiled_step
 from dino_jax.train.method import build_method, init_state
-from dino_jax.train.run import compiled_step
 from dino_jax.train.sharding import make_mesh, put_batch, replicated
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import Method
