@@ -22,7 +22,7 @@ from tests.config import recipes
 
 NOT_PICKED = {
     "init_from", "data.val", "data.threads", "eval.knn_bank", "eval.knn_queries",
-    "model.width", "model.depth", "model.heads",
+    "model.width", "model.depth", "model.heads", "loss.chunk",
 }  # fmt: skip
 """Where None has a meaning of its own: none, all, or what another field names."""
 
