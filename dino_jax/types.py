@@ -1,16 +1,25 @@
 """Names for the values that travel between the parts of the library."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float32
 
 Params = dict[str, jax.Array]
 """One leaf per tensor of the original, keyed by its state-dict name, in its layout, float32."""
 
 Stats = dict[str, jax.Array]
 """Batch statistics, keyed like `Params`."""
+
+
+class Prototypes(NamedTuple):
+    """The last layer's rows: each is `scale` times its `direction` divided by that one's length."""
+
+    direction: Float32[Array, "prototypes width"]
+    scale: Float32[Array, "prototypes 1"]
+
 
 HostBatch = Mapping[str, np.ndarray]
 """What the data pipeline yields: `views`, `locals`, `index`, `epoch`, `replaced`."""

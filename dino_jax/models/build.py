@@ -1,4 +1,4 @@
-"""From a configuration to a model: three pure functions over flat parameters."""
+"""From a configuration to a model: pure functions over flat parameters."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Key
 
 from dino_jax.config import HeadConfig, ModelConfig, UserError
 from dino_jax.models.backbone import Backbone, build_backbone
-from dino_jax.models.head import DINOHead
+from dino_jax.models.head import DINOHead, prototype_logits
 from dino_jax.models.naming import BACKBONE, HEAD, parted, prefixed, under
 from dino_jax.models.vit import Features, ImageSize
-from dino_jax.types import Params, Stats
+from dino_jax.types import Params, Prototypes, Stats
 
 
 class Model(NamedTuple):
@@ -26,6 +26,8 @@ class Model(NamedTuple):
         training pass: one backbone pass per resolution of `crops`, entries (B, n, H, W, C), in
         their order, features joined along the crop axis, one head pass. `keys` holds one array of
         keys (B, n) per entry.
+    embed: the same -> (embeddings (B, crops, bottleneck) of length 1, the last layer's prototypes,
+        new stats): what `apply` makes its logits of.
     features: (params | stats, images (B, H, W, C), *, blocks=0, attention=False,
         attention_block=-1, projections=0) -> Features, by the running statistics; reads only what
         is under `backbone.`.
@@ -35,6 +37,7 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Params, Stats]]
     apply: Callable[..., tuple[Array, Stats]]
+    embed: Callable[..., tuple[Array, Prototypes, Stats]]
     features: Callable[..., Features]
     patch_size: int
     width: int
@@ -43,7 +46,7 @@ class Model(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """What the three functions of a model are made of."""
+    """What the functions of a model are made of."""
 
     backbone: Backbone
     head: DINOHead
@@ -67,6 +70,18 @@ def _apply(
     *,
     keys: Sequence[Key[Array, "batch _"]] | None = None,
 ) -> tuple[Float[Array, "batch crops prototypes"], Stats]:
+    embeddings, prototypes, changed = _embed(parts, params, stats, crops, keys=keys)
+    return prototype_logits(embeddings, prototypes), changed
+
+
+def _embed(
+    parts: _Parts,
+    params: Params,
+    stats: Stats,
+    crops: Sequence[Float[Array, "batch _ _ _ channels"]],
+    *,
+    keys: Sequence[Key[Array, "batch _"]] | None = None,
+) -> tuple[Float[Array, "batch crops width"], Prototypes, Stats]:
     weights, kept = under(BACKBONE, params), under(BACKBONE, stats)
     groups = []
     for images, own in _by_resolution(crops, keys):
@@ -78,10 +93,10 @@ def _apply(
         # The statistics go from one resolution to the next, the views' first (utils.py:610-629).
         found, kept = parts.backbone(weights, kept, merged, train=True, cls_only=True, **options)
         groups.append(found.cls.reshape(*images.shape[:2], -1))
-    logits, of_head = parts.head.apply(
+    embeddings, prototypes, of_head = parts.head.embed(
         under(HEAD, params), under(HEAD, stats), jnp.concatenate(groups, axis=1)
     )
-    return logits, prefixed(BACKBONE, kept) | prefixed(HEAD, of_head)
+    return embeddings, prototypes, prefixed(BACKBONE, kept) | prefixed(HEAD, of_head)
 
 
 def _by_resolution(
@@ -166,6 +181,7 @@ def build(
     return Model(
         init=partial(_init, parts),
         apply=partial(_apply, parts),
+        embed=partial(_embed, parts),
         features=partial(_features, parts),
         patch_size=backbone.patch_size,
         width=backbone.sizes.width,

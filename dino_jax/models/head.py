@@ -14,7 +14,7 @@ from dino_jax.models.gradients import gelu
 from dino_jax.models.initial import DECLARED, HEAD_RULES, draw, fresh_stats
 from dino_jax.models.layers import BatchNorm, Linear
 from dino_jax.models.naming import flatten, unflatten
-from dino_jax.types import Params, Stats
+from dino_jax.types import Params, Prototypes, Stats
 
 NORM_FLOOR = 1e-12
 
@@ -27,28 +27,37 @@ def l2_normalise(x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"
     return x * jax.lax.rsqrt(jnp.maximum(square, NORM_FLOOR**2))
 
 
-class WeightNormLinear(nn.Module):
+def prototype_logits(
+    embeddings: Float[Array, "*batch width"], prototypes: Prototypes
+) -> Float[Array, "*batch prototypes"]:
     """x · (g v / ‖v‖)ᵀ without bias, float32 at highest precision, one norm per output row."""
+    direction, scale = prototypes
+    products = jax.lax.dot_general(
+        embeddings.astype(jnp.float32),
+        direction,
+        (((embeddings.ndim - 1,), (1,)), ((), ())),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    # The norm comes after the product: no second matrix of the weights' size is made. No epsilon,
+    # as in the reference: the rows are never zero.
+    factor = scale[:, 0] * jax.lax.rsqrt(jnp.square(direction).sum(axis=1))
+    return products * jnp.broadcast_to(factor, products.shape)
 
-    features: int
+
+class LastLayer(nn.Module):
+    """The prototypes' parameters; no gradient reaches `weight_g` where its scale is frozen."""
+
+    prototypes: int
+    inputs: int
     frozen_scale: bool = True
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        """Logits of the prototypes; no gradient reaches `weight_g` where its scale is frozen."""
-        inputs = x.shape[-1]
-        scale = self.param("weight_g", DECLARED, (self.features, 1), jnp.float32)
-        direction = self.param("weight_v", DECLARED, (self.features, inputs), jnp.float32)
-        if self.frozen_scale:
-            scale = jax.lax.stop_gradient(scale)
-        # No epsilon, as in the reference: the rows are never zero.
-        norm = jnp.sqrt(jnp.square(direction).sum(axis=1, keepdims=True))
-        return jax.lax.dot_general(
-            x.astype(jnp.float32),
-            direction * (scale / norm),
-            (((x.ndim - 1,), (1,)), ((), ())),
-            precision=jax.lax.Precision.HIGHEST,
-        )
+    def __call__(self) -> Prototypes:
+        """Read them, under the original's names."""
+        scale = self.param("weight_g", DECLARED, (self.prototypes, 1), jnp.float32)
+        shape = (self.prototypes, self.inputs)
+        direction = self.param("weight_v", DECLARED, shape, jnp.float32)
+        return Prototypes(direction, jax.lax.stop_gradient(scale) if self.frozen_scale else scale)
 
 
 class _HeadMlp(nn.Module):
@@ -74,14 +83,14 @@ class _HeadMlp(nn.Module):
 
 
 class _Head(nn.Module):
-    """The MLP, the l2 bottleneck and the weight-normed last layer."""
+    """The MLP and the l2 bottleneck, and beside what comes out the last layer, not yet applied."""
 
     spec: "DINOHead"
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "*batch inputs"], *, train: bool
-    ) -> Float[Array, "*batch prototypes"]:
+    ) -> tuple[Float[Array, "*batch width"], Prototypes]:
         spec = self.spec
         if spec.layers == 1:
             x = Linear(spec.bottleneck, spec.dtype, name="mlp")(x)
@@ -90,13 +99,13 @@ class _Head(nn.Module):
                 spec.hidden, spec.bottleneck, spec.layers, spec.batch_norm, spec.dtype, name="mlp"
             )
             x = mlp(x, train=train)
-        last = WeightNormLinear(spec.prototypes, spec.norm_last_layer, name="last_layer")
-        return last(l2_normalise(x))
+        last = LastLayer(spec.prototypes, spec.bottleneck, spec.norm_last_layer, name="last_layer")
+        return l2_normalise(x), last()
 
 
 @dataclasses.dataclass(frozen=True)
 class DINOHead:
-    """The head as two pure functions over flat parameters, for any backbone of `inputs` features.
+    """The head as pure functions over flat parameters, for any backbone of `inputs` features.
 
     `layers` counts the MLP's linear layers (the paper's count is one more: the last layer).
     Parameters are named as in the original: `mlp.0.weight`, …, `last_layer.weight_g`, `weight_v`.
@@ -124,6 +133,24 @@ class DINOHead:
         params = draw(key, flatten(declared["params"]), HEAD_RULES)
         return params, fresh_stats(flatten(declared.get("batch_stats", {})))
 
+    def embed(
+        self,
+        params: Params,
+        stats: Stats,
+        features: Float[Array, "*batch inputs"],
+        *,
+        train: bool = True,
+    ) -> tuple[Float[Array, "*batch bottleneck"], Prototypes, Stats]:
+        """What the last layer is given, of length 1, and that layer, for a loss that streams it.
+
+        Also the new batch statistics; `train` matters to those alone.
+        """
+        variables = {"params": unflatten(params), "batch_stats": unflatten(stats)}
+        (embeddings, prototypes), changed = _Head(self).apply(
+            variables, features, train=train, mutable=["batch_stats"]
+        )
+        return embeddings, prototypes, flatten(changed.get("batch_stats", {}))
+
     def apply(
         self,
         params: Params,
@@ -133,8 +160,5 @@ class DINOHead:
         train: bool = True,
     ) -> tuple[Float[Array, "*batch prototypes"], Stats]:
         """Logits (float32) and the new batch statistics; `train` matters to those alone."""
-        variables = {"params": unflatten(params), "batch_stats": unflatten(stats)}
-        logits, changed = _Head(self).apply(
-            variables, features, train=train, mutable=["batch_stats"]
-        )
-        return logits, flatten(changed.get("batch_stats", {}))
+        embeddings, prototypes, changed = self.embed(params, stats, features, train=train)
+        return prototype_logits(embeddings, prototypes), changed

@@ -38,7 +38,8 @@ def dino_loss(
 
     `targets` are probabilities over the prototypes and receive no gradient; crops 0 and 1 of the
     student are the two views themselves. `temperature` is the student's (> 0). In nats, within
-    [0, inf). Paper section 3.1, equation 3; reference 1.5.
+    [0, inf). Paper section 3.1, equation 3; reference 1.5. The training step takes the same loss
+    by `streaming.streamed_loss`, without the logits.
     """
     targets = jax.lax.stop_gradient(targets)
     # A target sums to 1, hence -<q, log softmax(z)> = lse(z) - <q, z>, which needs no second array
@@ -54,16 +55,12 @@ def dino_loss(
 
 
 def loss_terms(
-    student_logits: Float32[Array, "batch crops prototypes"],
-    targets: Float32[Array, "batch views prototypes"],
-    *,
-    temperature: float | Float[Array, ""],
+    loss: Float32[Array, ""], targets: Float32[Array, "batch views prototypes"]
 ) -> LossTerms:
     """Return the loss with the two means that `summarise` turns into diagnostics.
 
-    Arguments as for `dino_loss`. Average the result over equal micro-batches, then summarise.
+    Average the result over equal micro-batches, then summarise.
     """
-    loss = dino_loss(student_logits, targets, temperature=temperature)
     targets = jax.lax.stop_gradient(targets)
     entropy = jax.scipy.special.entr(targets).sum(axis=-1).mean()
     return LossTerms(loss, entropy, targets.mean(axis=(0, 1)))
@@ -95,4 +92,5 @@ def diagnostics(
     temperature: float | Float[Array, ""],
 ) -> dict[str, Float32[Array, ""]]:
     """Return the figures of `summarise` for one whole batch; arguments as for `dino_loss`."""
-    return summarise(loss_terms(student_logits, targets, temperature=temperature))
+    loss = dino_loss(student_logits, targets, temperature=temperature)
+    return summarise(loss_terms(loss, targets))

@@ -74,6 +74,7 @@ def build_method(resolved: Resolved) -> Method:
         },
         student_temperature=config.loss.student_temperature,
         accumulate=config.accumulate,
+        loss_chunk=config.loss.chunk,
     )
 
 

@@ -14,6 +14,7 @@ import optax
 
 from dino_jax.models.build import Model
 from dino_jax.ops.losses import LossTerms, loss_terms, summarise
+from dino_jax.ops.streaming import streamed_loss
 from dino_jax.ops.targets import TargetRule, batch_mean
 from dino_jax.train.state import TrainState
 from dino_jax.types import Params, Stats
@@ -41,6 +42,7 @@ class Method(NamedTuple):
     reported: dict[str, Schedule]
     student_temperature: float = 0.1
     accumulate: int = 1
+    loss_chunk: int | None = None
 
 
 class Pass(NamedTuple):
@@ -138,9 +140,17 @@ def one_pass(method: Method, state: TrainState, batch: DeviceBatch) -> Pass:
     targets = method.target_rule.assign(teacher_logits, state.target_state, temperature)
 
     def loss_of(student: Params) -> tuple[jax.Array, tuple[LossTerms, Stats]]:
-        logits, stats = method.student.apply(student, state.student_stats, crops, keys=keys)
-        terms = loss_terms(logits, targets, temperature=method.student_temperature)
-        return terms.loss, (terms, stats)
+        embeddings, prototypes, stats = method.student.embed(
+            student, state.student_stats, crops, keys=keys
+        )
+        loss = streamed_loss(
+            embeddings,
+            prototypes,
+            targets,
+            temperature=method.student_temperature,
+            chunk=method.loss_chunk,
+        )
+        return loss, (loss_terms(loss, targets), stats)
 
     (_, (terms, student_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.student)
     return Pass(gradient, terms, batch_mean(teacher_logits), student_stats, teacher_stats)

@@ -15,7 +15,7 @@ def test_a_class_that_is_not_held_out_is_said_once_when_the_run_starts(caplog):
     config.crops.global_size = 32
     config.eval.retrieval_images = 4
     train, held_out = Coloured(12), Coloured(4, class_names=("a", "b"), seed=1)
-    model = Model(*(lambda *_, **__: None,) * 3, patch_size=8, width=3, depth=1, heads=1)
+    model = Model(*(lambda *_, **__: None,) * 4, patch_size=8, width=3, depth=1, heads=1)
     said = "coloured has no image of the class c."
     with caplog.at_level(logging.WARNING, "dino_jax"):
         progress_suite(model, config, train, held_out, mesh=None)
