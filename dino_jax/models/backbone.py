@@ -148,9 +148,19 @@ def _vit(asked: _Asked) -> Backbone:
             f"an image of {smallest} pixels holds no patch of {patch}: raise "
             "crops.global_size or lower model.patch_size"
         )
-    drop, scanned = asked.drop_path, asked.scanned
+    drop = asked.drop_path
+    module = VisionTransformer(
+        width,
+        depth,
+        heads,
+        patch,
+        asked.image_size,
+        asked.dtype,
+        scanned=asked.scanned,
+        attention=asked.model.attention,
+    )
     return Backbone(
-        VisionTransformer(width, depth, heads, patch, asked.image_size, asked.dtype, scanned),
+        module,
         VIT_RULES,
         *asked.shared,
         patch_size=patch,

@@ -10,10 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from dino_jax.config import UserError
-from dino_jax.models.attention import attend, attention_map
-from dino_jax.models.gradients import gelu, residual
+from dino_jax.models.block import Block, Shown
 from dino_jax.models.initial import DECLARED
-from dino_jax.models.layers import LayerNorm, Linear, PatchProjection
+from dino_jax.models.layers import LayerNorm, PatchProjection
 from dino_jax.models.posembed import interpolate
 
 ImageSize = int | tuple[int, int]
@@ -41,13 +40,6 @@ class Features(NamedTuple):
     projections: tuple[Float[Array, "batch 2 heads tokens channels"], ...] = ()
 
 
-class Shown(NamedTuple):
-    """What one block's attention was asked to show, float32."""
-
-    map: Float[Array, "batch heads queries tokens"] | None = None
-    projections: Float[Array, "batch 2 heads tokens channels"] | None = None
-
-
 def drop_path_rates(rate: float, depth: int) -> Float[Array, "depth"]:
     """The probability of dropping a branch, rising linearly from 0 in the first block to `rate`."""
     return jnp.linspace(0.0, rate, depth)
@@ -65,90 +57,6 @@ def drop_path_factors(
     return jnp.where(draws >= rates, 1 / (1 - rates), 0.0)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention with one fused projection to queries, keys and values."""
-
-    heads: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch tokens width"],
-        *,
-        asking: int | None = None,
-        return_map: bool = False,
-        return_projections: bool = False,
-    ) -> tuple[Float[Array, "batch queries width"], Shown]:
-        """The mixed tokens, the first `asking` of them or all, and what is asked to be shown.
-
-        Every token answers, whoever asks.
-        """
-        batch, tokens, width = x.shape
-        qkv = Linear(3 * width, self.dtype, name="qkv")(x)
-        shape = (batch, tokens, self.heads, width // self.heads)
-        # Split before the axes move: the gradient then is joined once, by one concatenation.
-        query, key, value = (
-            part.reshape(shape).swapaxes(1, 2) for part in jnp.split(qkv, 3, axis=-1)
-        )
-        query = query[:, :, :asking] * (width // self.heads) ** -0.5
-        mixed = attend(query, key, value).swapaxes(1, 2).reshape(batch, -1, width)
-        shown = Shown(
-            attention_map(query, key) if return_map else None,
-            jnp.stack([query, key], axis=1).astype(jnp.float32) if return_projections else None,
-        )
-        return Linear(width, self.dtype, name="proj")(mixed), shown
-
-
-class Mlp(nn.Module):
-    """Two linear layers with an exact (erf) GELU between them."""
-
-    hidden: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
-        """Transform every token on its own."""
-        hidden = Linear(self.hidden, self.dtype, name="fc1")(x)
-        hidden = gelu(hidden)
-        return Linear(x.shape[-1], self.dtype, name="fc2")(hidden)
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block; the residual stream stays float32 whatever `dtype`."""
-
-    heads: int
-    mlp_ratio: int = 4
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "batch tokens width"],
-        factors: Float[Array, "2 batch"] | None = None,
-        *,
-        asking: int | None = None,
-        **showing: bool,
-    ) -> tuple[Float[Array, "batch queries width"], Shown]:
-        """Add both branches, each times its drop path factor per sample where given.
-
-        With `asking` only so many leading tokens come out, the same as if all did. `showing` is
-        that of `Attention`.
-        """
-
-        def add(x: Array, branch: Array, which: int) -> Array:
-            branch = branch.astype(jnp.float32)
-            if factors is not None:
-                branch = branch * factors[which][:, None, None]
-            return residual(x + branch)
-
-        attend = Attention(self.heads, self.dtype, name="attn")
-        mixed, shown = attend(LayerNorm(name="norm1")(x), asking=asking, **showing)
-        x = add(x[:, :asking], mixed, 0)
-        mlp = Mlp(self.mlp_ratio * x.shape[-1], self.dtype, name="mlp")
-        return add(x, mlp(LayerNorm(name="norm2")(x)), 1), shown
-
-
 class Blocks(nn.Module):
     """The stack of blocks, run one by one or by `lax.scan` over their stacked parameters.
 
@@ -159,6 +67,7 @@ class Blocks(nn.Module):
     heads: int
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
+    attention: str = "auto"
 
     @nn.compact
     def __call__(
@@ -183,7 +92,7 @@ class Blocks(nn.Module):
             x = self._scan(x, factors, start)
         outputs, shown = [], []
         for index in range(start, self.depth):
-            block = Block(self.heads, dtype=self.dtype, name=str(index))
+            block = Block(self.heads, self.dtype, self.attention, name=str(index))
             own = None if factors is None else factors[index]
             showing = {
                 "return_map": index == map_of,
@@ -201,7 +110,7 @@ class Blocks(nn.Module):
             return x
         params = [self.variables["params"][str(index)] for index in range(count)]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-        block = Block(self.heads, dtype=self.dtype, parent=None)
+        block = Block(self.heads, self.dtype, self.attention, parent=None)
 
         def body(x: Array, inputs: tuple) -> tuple[Array, None]:
             own, factors = inputs
@@ -235,6 +144,7 @@ class VisionTransformer(nn.Module):
     image_size: ImageSize
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
+    attention: str = "auto"
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
@@ -242,7 +152,7 @@ class VisionTransformer(nn.Module):
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.pos_embed = self.param("pos_embed", DECLARED, (1, native + 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
-        self.blocks = Blocks(self.depth, self.heads, self.dtype, self.scanned)
+        self.blocks = Blocks(self.depth, self.heads, self.dtype, self.scanned, self.attention)
         self.norm = LayerNorm()
 
     def tokens(

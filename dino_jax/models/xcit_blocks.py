@@ -6,11 +6,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dino_jax.models.attention import attend, attention_map
+from dino_jax.models.block import Mlp
 from dino_jax.models.gradients import affine, gelu, residual
 from dino_jax.models.head import l2_normalise
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import BatchNorm, LayerNorm, Linear
-from dino_jax.models.vit import Mlp
 
 Grid = tuple[int, int]
 """Rows and columns of a map of tokens."""
