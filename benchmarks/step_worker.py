@@ -2,11 +2,13 @@
 
 `ours` is our step as the command runs it. `plain` is the same step with automatic gradients, with
 `jax.nn`'s GELU and attention, with the whole last block, and with the C library's own ways with
-memory. `eager` and `compiled` are those of `benchmarks.torch_dino`.
+memory. `eager`, `fused` and `compiled` are those of `benchmarks.torch_dino`, `original` is that of
+`benchmarks.original_step`, from the checkout that the environment variable DINO_CHECKOUT names.
 """
 
 import dataclasses
 import os
+import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,14 +19,16 @@ from benchmarks.workload import Workload, synthetic_batch
 Step = Callable[[], float]
 
 
-def contender(name: str, cores: list[int], work: Mapping[str, Any]) -> tuple[Step, float]:
+def contender(
+    name: str, cores: list[int], work: Mapping[str, Any], blocks: str = "auto"
+) -> tuple[Step, float]:
     """Build one on the given cores; its step returns the loss. Also the seconds of compilation."""
     os.sched_setaffinity(0, cores)
     make = _jax if name in ("ours", "plain") else _torch
-    return make(name, Workload(**work), len(cores))
+    return make(name, Workload(**work), len(cores), blocks)
 
 
-def _jax(name: str, work: Workload, _cores: int) -> tuple[Step, float]:
+def _jax(name: str, work: Workload, _cores: int, blocks: str) -> tuple[Step, float]:
     if name == "ours":
         from dino_jax.memory import keep_freed_memory
 
@@ -36,6 +40,7 @@ def _jax(name: str, work: Workload, _cores: int) -> tuple[Step, float]:
     if name == "plain":
         make_plain()
     config = config_of(work, photometric=False)
+    config.model.blocks = blocks
     built = trainer(config, examples=10 * work.batch)
     state, batch = built.start(), device_batch(synthetic_batch(work))
     lowered = built.step.lower(state, batch)
@@ -93,15 +98,26 @@ def make_plain() -> None:
         setattr(module, name, function)
 
 
-def _torch(name: str, work: Workload, cores: int) -> tuple[Step, float]:
+def _torch(name: str, work: Workload, cores: int, _blocks: str) -> tuple[Step, float]:
     import torch
 
+    torch.set_num_threads(cores)
+    started, arrays = time.perf_counter(), synthetic_batch(work)
+    if name == "original":
+        from benchmarks.original_step import OriginalStep
+
+        original = OriginalStep(work, pathlib.Path(os.environ["DINO_CHECKOUT"]))
+        return lambda: original.step(arrays), 0.0
     from benchmarks.torch_dino import Contender
 
-    torch.set_num_threads(cores)
     built = Contender(work, manner=name, device="cpu", precision=None)
-    batch = {key: torch.from_numpy(value) for key, value in synthetic_batch(work).items()}
-    return lambda: float(built.step(batch)), 0.0
+    batch = {key: torch.from_numpy(value) for key, value in arrays.items()}
+
+    def step() -> float:
+        return float(built.step(batch))
+
+    step()  # `torch.compile` waits for the first step
+    return step, time.perf_counter() - started
 
 
 @dataclasses.dataclass

@@ -1,11 +1,12 @@
 """A plain PyTorch DINO to run beside ours: the same crops, head, loss, optimiser and teacher.
 
-Two manners. `eager` works as one wrote such code in 2021: attention by two matrix products and a
+Three manners. `eager` works as one wrote such code in 2021: attention by two matrix products and a
 softmax, mixed precision by autocast with a loss scaler where the type is float16, one kernel an
 operation, a loop over tensors for clipping and for the teacher, a loss that goes through the pairs
 of crops. `compiled` is the best we know to make of PyTorch: fused attention
 (`scaled_dot_product_attention`), `torch.compile` of blocks, head and loss, bfloat16 without a
 scaler, multi-tensor clipping, a fused optimiser and teacher update, no wait for the device.
+`fused` is the same without `torch.compile`.
 Written for this comparison; nothing of it is anybody else's code.
 """
 
@@ -167,7 +168,7 @@ def summed_loss(student: torch.Tensor, targets: torch.Tensor, crops: int) -> tor
 
 
 class Contender:
-    """Student, teacher, centre and optimiser, and `step`; `manner` is `eager` or `compiled`."""
+    """Student, teacher, centre and optimiser, and `step`; `manner` is one of the three."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class Contender:
         precision: torch.dtype | None,
         clip: float = 3.0,
     ) -> None:
-        fused = manner == "compiled"
+        fused = manner != "eager"
         self.work, self.device, self.fused, self.clip = work, device, fused, clip
         self.precision = precision
         self.student = Network(work, drop_path=0.1, fused=fused).to(device)
@@ -195,7 +196,7 @@ class Contender:
         self.loss: Callable[..., torch.Tensor] = summed_loss if fused else pairwise_loss
         self.parameters = list(self.student.parameters())
         self.teacher_parameters = list(self.teacher.parameters())
-        if fused and device != "cpu":
+        if manner == "compiled":
             self._compile()
 
     def _compile(self) -> None:
