@@ -1,5 +1,6 @@
 """Checks of a configuration's values; each mistake is one clear line."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -126,14 +127,19 @@ def validate(config: Config) -> None:
 
 
 def check_batch(config: Config, *, device_count: int) -> None:
-    """Check that every device gets the same number of images of every micro-batch.
+    """Check that the devices share batch and state evenly.
 
     Raises:
-        UserError: `batch_size` is not divisible.
+        UserError: `batch_size` or `devices` is not divisible.
     """
     if config.devices is not None and config.devices > device_count:
         raise UserError(f"devices is {config.devices}: this run has {device_count}")
     devices = config.devices or device_count
+    if config.fsdp is not None and devices % config.fsdp:
+        raise UserError(
+            f"fsdp is {config.fsdp}: expected a divisor of the {devices} devices; use "
+            f"{math.gcd(config.fsdp, devices)}, or None"
+        )
     parts = devices * config.accumulate
     if config.batch_size % parts:
         below, above = config.batch_size // parts * parts, -(-config.batch_size // parts) * parts

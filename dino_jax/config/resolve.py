@@ -2,10 +2,16 @@
 
 import copy
 import dataclasses
+import math
 
 from dino_jax.config.auto import Facts, pick
 from dino_jax.config.check import COUNTABLE, check_batch, validate
 from dino_jax.config.tree import Config, UserError
+
+COPIES = 64
+"""Devices up to which each holds the whole state: below, its memory is not what is short."""
+SHARED = 16
+"""Devices beyond these that share one copy, or the part of so many that divides all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +87,8 @@ def _fill(config: Config, *, steps: int, per_epoch: int, platform: str, devices:
     """Fill, in place, what follows from the length of the run and the machine."""
     config.steps = steps
     config.devices = config.devices or devices
+    if config.fsdp is None:
+        config.fsdp = 1 if config.devices <= COPIES else math.gcd(config.devices, SHARED)
     config.optim.clip = config.optim.clip or 0.0
     if config.precision == "auto":
         config.precision = "float32" if platform == "cpu" else "bfloat16"

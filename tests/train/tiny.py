@@ -9,7 +9,7 @@ import numpy as np
 from dino_jax.config import Config, Resolved, resolve, set_value
 from dino_jax.train.compiled import compiled_step
 from dino_jax.train.method import build_method, init_state
-from dino_jax.train.sharding import make_mesh, put_batch, replicated
+from dino_jax.train.sharding import make_mesh, put_batch, spread
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import Method
 
@@ -44,8 +44,8 @@ class Trainer(NamedTuple):
     step: Any
 
     def start(self) -> TrainState:
-        """The state before the first step, on every device of the mesh."""
-        return jax.device_put(init_state(self.method, self.resolved), replicated(self.mesh))
+        """The state before the first step, over the mesh."""
+        return spread(lambda: init_state(self.method, self.resolved), self.mesh)
 
     def run(
         self, steps: int, state: TrainState | None = None, **more: np.ndarray
@@ -64,9 +64,10 @@ class Trainer(NamedTuple):
 @functools.cache
 def trainer(devices: int = 1, **overrides: Any) -> Trainer:
     """Put a run on `devices` devices together, to be compiled at its first step."""
-    resolved = resolve(config(**overrides), examples=EXAMPLES, platform="cpu", device_count=8)
+    asked = config(**overrides)
+    resolved = resolve(asked, examples=EXAMPLES, platform="cpu", device_count=8)
     method = build_method(resolved)
-    mesh = make_mesh(devices)
+    mesh = make_mesh(devices, asked.fsdp or 1)
     return Trainer(resolved, method, mesh, compiled_step(method, mesh))
 
 
