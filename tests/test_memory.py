@@ -1,6 +1,7 @@
 """Freed memory stays with the process: a large block costs page faults once, not every time."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -54,3 +55,34 @@ def test_the_environment_has_the_last_word() -> None:
     agreed, faults = run(MALLOC_ARENA_MAX="4")
     assert not agreed
     assert faults > 20000 or os.sysconf("SC_PAGE_SIZE") != 4096
+
+
+HUGE = """
+import pathlib
+from dino_jax.memory import keep_freed_memory
+keep_freed_memory()
+import ctypes
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+block = c.malloc(96 << 20)
+def resident():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+ctypes.memset(block, 1, 96 << 20)
+lines = pathlib.Path("/proc/self/smaps").read_text().splitlines()
+print(before, sum(int(l.split()[1]) for l in lines if l.startswith("AnonHugePages")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_the_heap_is_of_huge_pages_where_the_kernel_has_them_and_costs_nothing_before() -> None:
+    switch = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not switch.exists() or "[never]" in switch.read_text():
+        pytest.skip("no huge pages here")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE], env=env, capture_output=True, text=True, check=True
+    )
+    before, huge_kib = map(int, done.stdout.split())
+    assert before < 200 << 20
+    assert huge_kib > 80 << 10
