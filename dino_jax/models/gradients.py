@@ -58,18 +58,27 @@ def _affine_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, tuple[
 
 def _affine_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
     x, weight = kept
-    gradient = materialised(gradient)
-    rows = tuple(range(x.ndim - 1))
+    shape, x, gradient = x.shape, _rows(x), materialised(_rows(gradient))
     # A product over rows transposes its first operand, at a cost that grows with the width (and
     # leaps at powers of two): let that be the narrower one, and keep XLA from swapping them back.
     if x.shape[-1] < gradient.shape[-1]:
-        for_weight = materialised(_product(x, gradient, rows, rows)).T
+        for_weight = materialised(_product(x, gradient, (0,), (0,))).T
     else:
-        for_weight = _product(gradient, x, rows, rows)
-    return _product(gradient, weight, (x.ndim - 1,), (0,)), for_weight, gradient.sum(axis=rows)
+        for_weight = _product(gradient, x, (0,), (0,))
+    for_x = _product(gradient, weight, (1,), (0,)).reshape(shape)
+    return for_x, for_weight, gradient.sum(axis=0)
 
 
 affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _rows(x: Array) -> Array:
+    """As a matrix, the last axis along its rows.
+
+    XLA:GPU gives an array of three axes that is summed over two of them a layout with the batch
+    innermost, and then every norm and sum around it runs across memory; a matrix leaves no choice.
+    """
+    return x.reshape(-1, x.shape[-1])
 
 
 def _product(a: Array, b: Array, over_a: tuple[int, ...], over_b: tuple[int, ...]) -> Array:
@@ -92,22 +101,23 @@ def layer_norm(
 def _layer_norm_forward(
     x: Array, weight: Array, bias: Array, epsilon: float
 ) -> tuple[Array, tuple[Array, Array, Array]]:
+    shape, x = x.shape, _rows(x)
     centred = x - materialised(_mean(x))
     scale = materialised(jax.lax.rsqrt(_mean(jnp.square(centred)) + epsilon))
     normal = materialised(centred * scale)
     y = normal * jnp.broadcast_to(weight, x.shape) + jnp.broadcast_to(bias, x.shape)
-    return y, (normal, scale, weight)
+    return y.reshape(shape), (normal, scale, weight)
 
 
 def _layer_norm_backward(
     epsilon: float, kept: tuple[Array, Array, Array], gradient: Array
 ) -> tuple[Array, Array, Array]:
     normal, scale, weight = kept
-    rows = tuple(range(normal.ndim - 1))
+    shape, gradient = gradient.shape, _rows(gradient)
     scaled = materialised(gradient * jnp.broadcast_to(weight, gradient.shape))
     along = materialised(_mean(scaled * normal))
     for_x = scale * (scaled - materialised(_mean(scaled)) - normal * along)
-    return for_x, (gradient * normal).sum(axis=rows), gradient.sum(axis=rows)
+    return for_x.reshape(shape), (gradient * normal).sum(axis=0), gradient.sum(axis=0)
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
