@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _attend(asked: Looking) -> tuple[list[pathlib.Path], str]:
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.interop.encoder import open_encoder
+    from dino_jax.train.cache import keep_compiled
     from dino_jax.viz.attend.write import write_film, write_pictures
 
+    keep_compiled()
     reading: Any = {"offline": asked.offline, "precision": asked.precision}
     encoders = [open_encoder(spec, **reading) for spec in asked.weights]
     if not asked.filmed:

@@ -12,6 +12,7 @@ from dino_jax.evals.embed.embedding import Embedded, Embedding, check_out, embed
 from dino_jax.flags import parse_alone
 from dino_jax.interop.encoder import DTYPES, open_encoder
 from dino_jax.interrupt import Interrupted, interruptible
+from dino_jax.train.cache import keep_compiled
 from dino_jax.train.sharding import make_mesh
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 75
@@ -51,16 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _embed(flag: FlagValues) -> Embedded:
+    keep_compiled()
     out = check_out(flag.out, flag.feature, overwrite=flag.overwrite)
     source = open_source(flag.data)
-    batch_size = int(flag["batch-size"].value or 0)
-    encoder = open_encoder(
-        flag.weights, size=flag.size, resize=flag.resize, offline=flag.offline,
-        precision=flag.precision,
-    )  # fmt: skip
+    how: dict = {name: flag[name].value for name in ("size", "resize", "offline", "precision")}
+    encoder = open_encoder(flag.weights, **how)
     if encoder.channels != source.channels:
         source = open_source(flag.data, channels=encoder.channels)
-    job = Embedding(encoder, source, out, flag.feature, batch_size, flag.precision)
+    at_once = int(flag["batch-size"].value or 0)
+    job = Embedding(encoder, source, out, flag.feature, at_once, flag.precision)
     with interruptible() as stop:
         return embed(job, mesh=make_mesh(), overwrite=flag.overwrite, stop=stop)
 

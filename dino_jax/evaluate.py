@@ -37,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(asked: Asked) -> None:
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.evals.run import evaluate, line, write
+    from dino_jax.train.cache import keep_compiled
     from dino_jax.viz.drawings import draw
 
+    keep_compiled()
     run = importlib.import_module(
         f"dino_jax.evals.protocols.{asked.protocol.replace('-', '_')}"
     ).run

@@ -36,9 +36,11 @@ def _train(parsed: flags.Parsed) -> int:
     keep_freed_memory()
     # Late, so that a mistake in the command line is answered before jax has been loaded.
     from dino_jax.evals.suite import progress_suite
+    from dino_jax.train.cache import keep_compiled
     from dino_jax.train.run import networks, prepare, train
     from dino_jax.viz.report.reporter import page_reporter
 
+    keep_compiled()
     run = prepare(parsed.config, parsed.workdir, force_schedule=parsed.flags.force_schedule)
     config = run.resolved.config
     evaluator = progress_suite(run.model, config, run.train, run.held_out, mesh=run.mesh)
@@ -51,9 +53,8 @@ def _train(parsed: flags.Parsed) -> int:
     if config.eval.baselines:
         _compare(run, outcome, networks(run, outcome))
     reporter.end()
-    curves = run.workdir / ("report.html" if config.report else "tensorboard")
-    figures = f"figures: {run.workdir}/summary.json; curves: {curves}"
-    sys.stdout.write(f"done: {outcome.saved}\n{figures}\n")
+    at, page = run.workdir, "report.html" if config.report else "tensorboard"
+    sys.stdout.write(f"done: {outcome.saved}\nfigures: {at}/summary.json; curves: {at}/{page}\n")
     if config.data.train.startswith("embedded:"):
         sys.stdout.write("next, your own images: --config=configs/auto.py (README)\n")
     return DONE
@@ -65,15 +66,14 @@ def _compare(run: "Run", outcome: "Outcome", compared: Mapping[str, "Params"]) -
     from dino_jax.train.records import write_comparison
     from dino_jax.viz.held_out import write_held_out_attention
 
-    config, picture = run.resolved.config, run.workdir / "attention.png"
-    table = final_table(run.model, config, run.train, run.held_out, compared, mesh=run.mesh)
+    data, path = run.resolved.config.data, run.workdir / "attention.png"
+    parts = run.model, run.resolved.config, run.train, run.held_out
+    table = final_table(*parts, compared, mesh=run.mesh)
     sys.stdout.write(f"\n{table.text()}\n\n")
     write_comparison(run.workdir, outcome.summary, table.markdown(), table.values())
     before, teacher = compared.get("untrained", compared.get("start")), compared["teacher"]
-    if write_held_out_attention(
-        picture, run.model, teacher, run.held_out, data=config.data, before=before
-    ):
-        sys.stdout.write(f"attention of the teacher on held-out images: {picture}\n")
+    if write_held_out_attention(path, run.model, teacher, run.held_out, data=data, before=before):
+        sys.stdout.write(f"attention of the teacher on held-out images: {path}\n")
 
 
 if __name__ == "__main__":

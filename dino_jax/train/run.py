@@ -38,7 +38,7 @@ from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Evaluate, Loop, Plan
 from dino_jax.train.method import Method, build_method, init_state
 from dino_jax.train.records import Records, write_summary
-from dino_jax.train.sharding import make_mesh, replicated
+from dino_jax.train.sharding import laid_out, make_mesh, spread, whole
 from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState
 from dino_jax.types import Evaluator, Params, Reporter
@@ -94,13 +94,14 @@ def prepare(requested: Config, workdir: pathlib.Path, *, force_schedule: bool = 
     if record is not None:
         check_resume(record, resolved, force_schedule=force_schedule)
     _check_checkpoints(workdir, resolved, known=record is not None)
-    method, mesh = build_method(resolved), make_mesh(resolved.config.devices)
+    method = build_method(resolved)
+    mesh = make_mesh(resolved.config.devices, resolved.config.fsdp or 1)
     run = Run(resolved, train_source, held_out, method, mesh, workdir)
     if record is None:
         # A mistake found later would leave a folder that its correction could not use.
         for source in (train_source, held_out):
             Reader(source).read(0)
-        initial_state(run)
+        _check_start(run)
     save_record(workdir, requested, resolved)
     log.info("%s", _described(run))
     for reason in resolved.reasons:
@@ -137,17 +138,25 @@ def _check_checkpoints(workdir: pathlib.Path, resolved: Resolved, *, known: bool
         )
 
 
+def _check_start(run: Run) -> None:
+    """Raise what the state before the first step would; random weights are not drawn for it."""
+    if run.resolved.config.init_from is None:
+        jax.eval_shape(lambda: init_state(run.method, run.resolved))
+    else:
+        initial_state(run)
+
+
 def initial_state(run: Run) -> TrainState:
-    """The state before the first step: a function of the seed, or of `init_from`.
+    """The state before the first step, over the mesh: a function of the seed, or of `init_from`.
 
     Raises:
         UserError: what `init_from` names cannot be had, or does not fit the configuration.
     """
-    state, config = init_state(run.method, run.resolved), run.resolved.config
+    config, mesh = run.resolved.config, run.mesh
     if config.init_from is None:
-        return state
+        return spread(lambda: init_state(run.method, run.resolved), mesh)
     weights = open_weights(config.init_from, optimiser=config.init_optimiser)
-    return started_from(state, weights, config)
+    return laid_out(started_from(init_state(run.method, run.resolved), weights, config), mesh)
 
 
 def train(run: Run, evaluator: Evaluator, reporter: Reporter | None = None) -> Outcome:
@@ -168,8 +177,6 @@ def train(run: Run, evaluator: Evaluator, reporter: Reporter | None = None) -> O
         records = stack.enter_context(contextlib.closing(Records(run.workdir, resumed_at=start)))
         loop = _loop(run, evaluator, records, checkpoints, reporter)
         if start < run.resolved.steps:
-            if reporter is not None:
-                reporter.begin(start)
             with _batches(run, start) as batches, interruptible() as stop:
                 state = loop.run(state, batches, stop=stop)
     summary, done = read_summary(run.workdir), int(state.step)
@@ -179,6 +186,7 @@ def train(run: Run, evaluator: Evaluator, reporter: Reporter | None = None) -> O
             **loop.troubles(),
             "steps": run.resolved.steps,
             "seconds": round(time.perf_counter() - began, 1),
+            "shares": loop.shares(),
         }
     write_summary(run.workdir, summary)
     if reporter is not None:
@@ -196,21 +204,22 @@ def networks(run: Run, outcome: Outcome) -> dict[str, Params]:
     compared = {}
     try:
         first = initial_state(run)
-        compared["untrained" if source is None else "start"] = first.teacher | first.teacher_stats
+        compared["untrained" if source is None else "start"] = whole(
+            first.teacher | first.teacher_stats, run.mesh
+        )
     except UserError as error:
         log.warning("the comparison leaves out the network of the start: %s", error)
     return compared | {
-        "student": last.student | last.student_stats,
-        "teacher": last.teacher | last.teacher_stats,
+        "student": whole(last.student | last.student_stats, run.mesh),
+        "teacher": whole(last.teacher | last.teacher_stats, run.mesh),
     }
 
 
 def _newest_state(run: Run, checkpoints: Checkpoints) -> TrainState:
-    """The state to go on from, on every device: of the newest checkpoint, or the first."""
-    everywhere = replicated(run.mesh)
+    """The state to go on from, over the mesh: of the newest checkpoint, or the first."""
     if checkpoints.latest is None:
-        return jax.device_put(initial_state(run), everywhere)
-    state = checkpoints.restore(jax.device_put(init_state(run.method, run.resolved), everywhere))
+        return initial_state(run)
+    state = checkpoints.restore(spread(lambda: init_state(run.method, run.resolved), run.mesh))
     log.info("resuming after step %d of %d", int(state.step), run.resolved.steps)
     return state
 
@@ -229,7 +238,9 @@ def _loop(
         records=records,
         checkpoints=checkpoints,
         watch=CollapseWatch(run.resolved.config.head.prototypes),
-        evaluate=_both_networks(evaluator, one_start=run.resolved.config.init_from is None),
+        evaluate=_both_networks(
+            evaluator, run.mesh, one_start=run.resolved.config.init_from is None
+        ),
         source=run.train,
         reporter=reporter,
     )
@@ -251,16 +262,18 @@ def _batches(run: Run, start: int) -> TrainIterator:
     )
 
 
-def _both_networks(evaluator: Evaluator, *, one_start: bool) -> Evaluate:
+def _both_networks(evaluator: Evaluator, mesh: jax.sharding.Mesh, *, one_start: bool) -> Evaluate:
     """Score the teacher under the plain names and the student under `student_`.
 
     With `one_start` they are the same network before the first step, and scored once.
     """
 
     def evaluate(state: TrainState, final: bool) -> Mapping[str, Any]:
-        scores = dict(evaluator(state.teacher | state.teacher_stats, final=final))
+        teacher = whole(state.teacher | state.teacher_stats, mesh)
+        scores = dict(evaluator(teacher, final=final))
         if int(state.step) or not one_start:
-            of_student = evaluator(state.student | state.student_stats, final=final)
+            student = whole(state.student | state.student_stats, mesh)
+            of_student = evaluator(student, final=final)
             scores |= {f"student_{name}": value for name, value in of_student.items()}
         return scores
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ class Books:
             source=FakeSource(9, damaged=(1, 5)),
             reporter=self,
         )
-        self.start = start
+        self.start, self.begun = start, 0
         self.told: list[tuple[int, bool, Metrics]] = []
 
     def _step(
@@ -96,14 +97,17 @@ class Books:
         return {"knn_top1": 50.0}
 
     def begin(self, step: int) -> None:
-        raise AssertionError("the run says where it begins, not the loop")
+        assert step == self.start
+        assert len(self.seen) == 1, "what the report compiles would delay the first step"
+        self.begun += 1
 
     def line(self, line: Metrics, teacher: Params, troubles: Metrics, *, evaluated: bool) -> None:
         assert read_metrics(self.path)[-1]["step"] == line["step"], "told before it was written"
         assert set(teacher) == {"backbone.w", "backbone.mean"}
         self.told.append((line["step"], evaluated, dict(troubles)))
 
-    end = begin
+    def end(self) -> None:
+        raise AssertionError("the run says where it ends, not the loop")
 
     def run(self, stop: Callable[[], bool] = lambda: False, **replaced: int) -> list[Metrics]:
         spoilt = {int(number.removeprefix("at")): index for number, index in replaced.items()}
@@ -203,11 +207,65 @@ def test_collapse_is_seen_between_the_lines_too(
     assert books.loop.troubles()["collapse"] is None
 
 
-def test_figures_are_fetched_only_when_a_line_is_due_or_many_wait(
+def test_no_step_waits_for_its_own_figures(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetched = []
+    fetched = [(0, 0)]
     real = jax.device_get
-    monkeypatch.setattr(jax, "device_get", lambda tree: fetched.append(len(tree)) or real(tree))
-    Books(tmp_path, total_steps=80, log_every=40, eval_every=0, checkpoint_every=0).run()
-    assert fetched == [loop_module.IN_FLIGHT, 8, loop_module.IN_FLIGHT, 8]
+    books = Books(tmp_path, total_steps=80, log_every=7, eval_every=0, checkpoint_every=30)
+
+    def watched(tree: Any) -> Any:
+        fetched.append((fetched[-1][0] + len(tree), len(books.seen)))
+        return real(tree)
+
+    monkeypatch.setattr(jax, "device_get", watched)
+    lines = books.run()
+    assert [line["step"] for line in lines] == [0, *range(7, 80, 7), 80]
+    for done, dispatched in fetched[1:-1]:
+        assert done < dispatched <= done + loop_module.IN_FLIGHT
+    assert fetched[-1] == (80, 80)
+
+
+def test_a_checkpoint_waits_for_its_line(tmp_path: pathlib.Path) -> None:
+    books = Books(tmp_path, log_every=4, checkpoint_every=4, eval_every=0)
+    books.run()
+    assert books.checkpoints.saved == [(4, 4), (8, 8), (12, 12)]
+
+
+def test_the_start_is_scored_after_the_first_step_as_it_was(tmp_path: pathlib.Path) -> None:
+    books = Books(tmp_path)
+    scored: list[tuple[int, int, float]] = []
+
+    def evaluate(state: TrainState, final: bool) -> Metrics:
+        del final
+        weight = float(state.teacher["backbone.w"][0])
+        scored.append((len(books.seen), int(state.step), weight))
+        return {}
+
+    def step(
+        state: TrainState, batch: dict[str, jax.Array]
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Write over the state it is given, as the compiled step does."""
+        new, metrics = books._step(state, batch)
+        teacher = {name: value + 1 for name, value in state.teacher.items()}
+        for value in state.teacher.values():
+            value.delete()
+        return new._replace(teacher=teacher), metrics
+
+    books.loop._evaluate, books.loop._step = evaluate, step
+    books.run()
+    assert scored == [(1, 0, 0.0), (6, 6, 6.0), (12, 12, 12.0)]
+    assert books.begun == 1
+
+
+def test_the_shares_of_a_run(tmp_path: pathlib.Path) -> None:
+    books = Books(tmp_path)
+    began = time.perf_counter()
+    books.loop._evaluate = lambda state, final: time.sleep(0.05) or {}
+    lines = books.run()
+    shares = books.loop.shares()
+    assert 0.1 < shares["seconds"] < time.perf_counter() - began
+    spent = shares["evaluation"] * shares["seconds"]
+    assert 0.1 <= spent < 0.2, "the scoring of the start is not among them"
+    assert all(0 <= shares[name] < 1 for name in ("checkpoint", "logging", "report", "data_wait"))
+    assert all(0 <= line["overhead"] <= 1 for line in lines[1:])
