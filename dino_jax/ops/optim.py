@@ -3,6 +3,9 @@
 Everything here is decided by one tensor's name and shape and done to that tensor alone, as in the
 original: clipping, decay, the freeze of the last layer, and the count that Adam corrects its bias
 by. The state therefore is a dict from the tensor's name to a small dict of its own arrays.
+
+An update that is not to be taken (`taken`, the freeze) is one whose factors are 0 and 1, not a
+choice between two states: each array then is overwritten in place, read once.
 """
 
 import math
@@ -26,9 +29,10 @@ Slots = dict[str, jax.Array]
 class Rule(NamedTuple):
     """One optimiser, for one tensor.
 
-    `init(parameter)` returns its slots; `update(gradient, slots, parameter, rate, decay)` returns
-    what to add to the parameter, and the new slots. `rate` and `decay` are float32 scalars, or 0.0
-    for a tensor that is not decayed.
+    `init(parameter)` returns its slots; `update(gradient, slots, parameter, rate, decay, moving)`
+    returns what to add to the parameter, and the new slots. `rate` and `decay` are float32
+    scalars, or 0.0 for a tensor that is not decayed. Where `moving` is false the gradient comes as
+    0, what is to be added is 0 and the slots are those of before.
     """
 
     init: Callable[[Array], Slots]
@@ -52,14 +56,17 @@ def adamw(*, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Rule:
         parameter: Float[Array, "..."],
         rate: Float32[Array, ""],
         decay: Float32[Array, ""] | float,
+        moving: Bool[Array, ""] | bool = True,
     ) -> tuple[Array, Slots]:
         count = slots["count"] + 1
-        mean = b1 * slots["mean"] + (1 - b1) * gradient
-        square = b2 * slots["square"] + (1 - b2) * jnp.square(gradient)
-        root = jnp.sqrt(square) / jnp.sqrt(_one_minus_power(b2, count))
-        adam = mean / _one_minus_power(b1, count) / (root + eps)
-        slots = {"count": count, "mean": mean, "square": square}
-        return -rate * (adam + decay * parameter), slots
+        mean = _where(moving, b1, 1.0) * slots["mean"] + (1 - b1) * gradient
+        square = _where(moving, b2, 1.0) * slots["square"] + (1 - b2) * jnp.square(gradient)
+        root = jnp.sqrt(square) * jax.lax.rsqrt(_one_minus_power(b2, count))
+        # One division an entry: the corrections and the rate make one factor.
+        rate = _where(moving, rate, 0.0)
+        adam = (rate / _one_minus_power(b1, count)) * mean / (root + eps)
+        slots = {"count": slots["count"] + moving, "mean": mean, "square": square}
+        return -(adam + (rate * decay) * parameter), slots
 
     return Rule(init, update)
 
@@ -79,9 +86,11 @@ def sgd(*, momentum: float = 0.9) -> Rule:
         parameter: Float[Array, "..."],
         rate: Float32[Array, ""],
         decay: Float32[Array, ""] | float,
+        moving: Bool[Array, ""] | bool = True,
     ) -> tuple[Array, Slots]:
-        buffer = momentum * slots["buffer"] + (gradient + decay * parameter)
-        return -rate * buffer, {"buffer": buffer}
+        step = _where(moving, 1.0, 0.0) * (gradient + decay * parameter)
+        buffer = _where(moving, momentum, 1.0) * slots["buffer"] + step
+        return -_where(moving, rate, 0.0) * buffer, {"buffer": buffer}
 
     return Rule(init, update)
 
@@ -99,14 +108,15 @@ def lars(*, momentum: float = 0.9, eta: float = 0.001) -> Rule:
         parameter: Float[Array, "..."],
         rate: Float32[Array, ""],
         decay: Float32[Array, ""] | float,
+        moving: Bool[Array, ""] | bool = True,
     ) -> tuple[Array, Slots]:
         if parameter.ndim == 1:
-            return base.update(gradient, slots, parameter, rate, 0.0)
+            return base.update(gradient, slots, parameter, rate, 0.0, moving)
         step = gradient + decay * parameter
         size, length = tensor_norm(parameter), tensor_norm(step)
         safe = (size > 0) & (length > 0)
         trust = jnp.where(safe, eta * size / jnp.where(safe, length, 1.0), 1.0)
-        return base.update(trust * step, slots, parameter, rate, 0.0)
+        return base.update(trust * step, slots, parameter, rate, 0.0, moving)
 
     return Rule(base.init, update)
 
@@ -140,7 +150,7 @@ def clip_per_tensor(max_norm: Real | None) -> optax.GradientTransformation:
     def clip(gradient: Float[Array, "..."], parameter: Any) -> Float[Array, "..."]:
         del parameter
         factor = max_norm / (tensor_norm(gradient) + 1e-6)
-        return jnp.where(factor < 1, gradient * factor, gradient)
+        return gradient * jnp.minimum(factor, 1.0)
 
     return optax.stateless_with_tree_map(clip)
 
@@ -168,7 +178,8 @@ def build_optimiser(
     `step` counts the optimiser's steps from 0 and is what the two schedules are read at. While
     step < freeze_steps a tensor of the last layer keeps its value and all of its state; a tensor
     that is not `trainable` has no state, and its update is 0 for ever (`ALL_BUT_WEIGHT_G` is
-    `norm_last_layer`). Updates are to be added (`optax.apply_updates`). Raises `UserError` for an
+    `norm_last_layer`). Updates are to be added (`optax.apply_updates`). With `taken` false they are
+    all 0 and the state stays as it is, whatever the gradient holds. Raises `UserError` for an
     unknown name or a negative number.
     """
     if name not in RULES:
@@ -189,6 +200,7 @@ def build_optimiser(
         params: Params | None = None,
         *,
         step: Int[Array, ""] | int,
+        taken: Bool[Array, ""] | bool = True,
         **extra: Any,
     ) -> tuple[Params, dict[str, Slots]]:
         del extra
@@ -202,10 +214,15 @@ def build_optimiser(
             if key not in state:
                 updates[key] = jnp.zeros_like(p)
                 continue
-            moved = rule.update(grads[key], state[key], p, rate, decay if decays[key] else 0.0)
-            if freeze_steps and held[key]:
-                moved = _where(step >= freeze_steps, moved, (jnp.zeros_like(p), state[key]))
-            updates[key], slots[key] = moved
+            moving = taken & (step >= freeze_steps) if freeze_steps and held[key] else taken
+            updates[key], slots[key] = rule.update(
+                _where(moving, grads[key], 0.0),
+                state[key],
+                p,
+                rate,
+                decay if decays[key] else 0.0,
+                moving,
+            )
         return updates, slots
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -216,5 +233,5 @@ def _one_minus_power(base: float, count: Int[Array, ""]) -> Float32[Array, ""]:
     return -jnp.expm1(count.astype(jnp.float32) * math.log(base))
 
 
-def _where(condition: Bool[Array, ""] | bool, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
+def _where(condition: Bool[Array, ""] | bool, value: Any, other: float) -> Any:
+    return value if condition is True else jnp.where(condition, value, other)

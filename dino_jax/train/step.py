@@ -67,24 +67,8 @@ def make_train_step(method: Method) -> StepFunction:
         state: TrainState, batch: DeviceBatch
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         seen = _accumulated(method, state, batch)
-        updates, opt_state = method.optimiser.update(
-            seen.gradient, state.opt_state, state.student, step=state.step
-        )
-        _, teacher = method.teacher_rule.update(
-            updates, state.teacher, state.student, step=state.step
-        )
-        _, target_state = method.target_rule.transform.update(seen.mean_logits, state.target_state)
-        new = state._replace(
-            student=optax.apply_updates(state.student, updates),
-            teacher=teacher,
-            student_stats=seen.student_stats,
-            teacher_stats=seen.teacher_stats,
-            target_state=target_state,
-            opt_state=opt_state,
-        )
         grad_norm = optax.tree.norm(seen.gradient)
         finite = jnp.isfinite(seen.terms.loss) & jnp.isfinite(grad_norm)
-        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
         metrics = {
             "loss": seen.terms.loss,
             **summarise(seen.terms),
@@ -92,9 +76,33 @@ def make_train_step(method: Method) -> StepFunction:
             "grad_norm": grad_norm,
             "skipped": 1.0 - finite.astype(jnp.float32),
         }
-        return new._replace(step=state.step + 1), metrics
+        return updated(method, state, seen, finite), metrics
 
     return train_step
+
+
+def updated(method: Method, state: TrainState, seen: Pass, taken: jax.Array) -> TrainState:
+    """The state after a pass; with `taken` false nothing has changed but the step counter."""
+    updates, opt_state = method.optimiser.update(
+        seen.gradient, state.opt_state, state.student, step=state.step, taken=taken
+    )
+    _, teacher = method.teacher_rule.update(
+        updates, state.teacher, state.student, step=state.step, taken=taken
+    )
+    _, target_state = method.target_rule.transform.update(seen.mean_logits, state.target_state)
+    # The large parts know how to stay as they are; of the small ones the old is chosen.
+    small = (seen.student_stats, seen.teacher_stats, target_state)
+    before = (state.student_stats, state.teacher_stats, state.target_state)
+    kept = jax.tree.map(lambda after, old: jnp.where(taken, after, old), small, before)
+    return TrainState(
+        step=state.step + 1,
+        student=optax.apply_updates(state.student, updates),
+        teacher=teacher,
+        student_stats=kept[0],
+        teacher_stats=kept[1],
+        target_state=kept[2],
+        opt_state=opt_state,
+    )
 
 
 def _accumulated(method: Method, state: TrainState, batch: DeviceBatch) -> Pass:

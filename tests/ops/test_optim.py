@@ -275,3 +275,28 @@ def test_the_parameters_must_be_handed_over():
     optimiser = build_optimiser("sgd", learning_rate=0.1, weight_decay=0.1)
     with pytest.raises(ValueError, match="needs the parameters"):
         optimiser.update(tensors(0), optimiser.init(tensors(0)), step=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("at", [0, 3])
+def test_an_update_that_is_not_taken_changes_no_bit(name, at):
+    """Whatever the gradient holds, at the first step too, where Adam's correction is 1 / 0."""
+    optimiser = build_optimiser(name, learning_rate=0.1, weight_decay=0.4, clip=3.0)
+    params, broken = tensors(0), tensors(1)
+    broken["head.last_layer.weight_v"] = broken["head.last_layer.weight_v"].at[0, 0].set(jnp.nan)
+    broken["backbone.cls_token"] = broken["backbone.cls_token"].at[0, 0, 0].set(jnp.inf)
+
+    @jax.jit
+    def step(grads, state, params, number, taken):
+        updates, state = optimiser.update(grads, state, params, step=number, taken=taken)
+        return optax.apply_updates(params, updates), state
+
+    state = optimiser.init(params)
+    for number in range(at):
+        params, state = step(tensors(number + 1), state, params, number, True)
+    after = step(broken, state, params, at, False)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, after, (params, state))))
+    moved = step(tensors(9), state, params, at, True)
+    plain, _ = optimiser.update(tensors(9), state, params, step=at)
+    for key, value in optax.apply_updates(params, plain).items():
+        np.testing.assert_allclose(moved[0][key], value, rtol=1e-6, atol=1e-7)

@@ -130,3 +130,12 @@ def test_the_student_must_be_handed_over():
     rule = momentum_teacher(constant(0.5))
     with pytest.raises(ValueError, match="student's parameters"):
         rule.update(weights(0), weights(0), step=0)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 1.0])
+def test_an_update_that_is_not_taken_leaves_it(fraction):
+    student, teacher = weights(0), weights(1)
+    updates = jax.tree.map(jnp.zeros_like, student)
+    rule = momentum_teacher(constant(fraction))
+    _, kept = rule.update(updates, teacher, student, step=0, taken=jnp.array(False))
+    assert equal(kept, teacher)
