@@ -12,6 +12,8 @@ MOST = 256
 """Chips of the largest grid tried. Of a larger one (v5e:32x32) the compiler ends the process."""
 ALONE = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_SKIP_MDS_QUERY": "1"}
 """For libtpu on a host without a TPU: nobody to share it with, nobody to ask about the machine."""
+MEGACORE = {"v4": {"chip_config_name": "megacore"}}
+"""As these chips are used: as one device. Their compiler would take each core for one."""
 
 
 def topology(name: str) -> list[Any]:
@@ -42,7 +44,10 @@ def topology(name: str) -> list[Any]:
     for variable, value in ALONE.items():
         os.environ.setdefault(variable, value)
     try:
-        return list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
+        found = topologies.get_topology_desc(
+            platform="tpu", topology_name=name, **MEGACORE.get(kind, {})
+        )
+        return list(found.devices)
     except Exception as error:  # of a name it does not know it raises what it likes
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"libtpu knows no grid {name}: {reason[:200]}") from error
