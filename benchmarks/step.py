@@ -4,14 +4,14 @@
         [--rounds=6] [--steps=2] [--original=CHECKOUT] [--blocks=auto] [--lock=FILE] [--out=FILE]
 
 Cases: quickstart, cifar10, and S/16 (2x224 + 8x96, batch 4) and Ti/16 (2x64 + 4x32, batch 32) by
-their prototypes: S/16-65536, S/16-4096, Ti/16-65536, Ti/16-4096. `--against` takes plain (ours with
-automatic gradients), PyTorch's eager, fused and compiled (see `benchmarks.torch_dino`), and
-original, the code of a checkout of facebookresearch/dino. Crops are only normalised. Each ratio is
-another contender's time over ours: `ratio` takes the quickest of them, `ratios` says it of the
-quickest torch and of every contender, by the clock and by processor time (which a busy machine
-disturbs less), by the least and the median of all steps. `--lock` is a file to hold while timing,
-so that benchmarks on one machine wait for each other; `--out` a JSON file whose entry of the same
-case and cores is replaced.
+their prototypes: S/16-65536, S/16-4096, Ti/16-65536, Ti/16-4096. `--against`
+takes plain (ours with automatic gradients), PyTorch's eager, fused, compiled (see
+`benchmarks.torch_dino`), fused-heap and compiled-heap (with our way with memory), and original, a
+checkout of facebookresearch/dino. Crops are only normalised. Each ratio is another contender's time
+over ours: `ratio` takes the quickest of them, `ratios` says it of the quickest torch and of every
+contender, by the clock and by processor time (which a busy machine disturbs less), by the least and
+the median of all steps. `--lock` is a file to hold while timing, so that benchmarks on one machine
+wait for each other; `--out` a JSON file whose entry of the same case and cores is replaced.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.machine import commit, describe
 from benchmarks.worker import Worker
 from benchmarks.workload import Workload
 
-TORCH = ("eager", "fused", "compiled", "original")
+TORCH = ("eager", "fused", "compiled", "fused-heap", "compiled-heap", "original")
 CLOCKS = ("wall", "processor")
 SMALL: dict[str, Any] = {"arch": "vit_tiny", "image": 32, "local": 16, "locals_": 4, "hidden": 512}
 CASES = {

@@ -2,7 +2,8 @@
 
 `ours` is our step as the command runs it. `plain` is the same step with automatic gradients, with
 `jax.nn`'s GELU and attention, with the whole last block, and with the C library's own ways with
-memory. `eager`, `fused` and `compiled` are those of `benchmarks.torch_dino`, `original` is that of
+memory. `eager`, `fused` and `compiled` are those of `benchmarks.torch_dino`; with `-heap` they
+have our way with memory, and PyTorch's own switch for huge pages. `original` is that of
 `benchmarks.original_step`, from the checkout that the environment variable DINO_CHECKOUT names.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from benchmarks.worker import serve
 from benchmarks.workload import Workload, synthetic_batch
+from dino_jax.memory import keep_freed_memory
 
 Step = Callable[[], float]
 
@@ -30,8 +32,6 @@ def contender(
 
 def _jax(name: str, work: Workload, _cores: int, blocks: str) -> tuple[Step, float]:
     if name == "ours":
-        from dino_jax.memory import keep_freed_memory
-
         keep_freed_memory()
     import jax
 
@@ -61,7 +61,7 @@ def make_plain() -> None:
     import jax
     import jax.numpy as jnp
 
-    from dino_jax.models import backbone, head, layers, vit
+    from dino_jax.models import backbone, block, head, layers
 
     def affine(x: Any, weight: Any, bias: Any) -> Any:
         y = jnp.einsum("...i,oi->...o", x, weight, precision=jax.lax.Precision.HIGHEST)
@@ -73,7 +73,7 @@ def make_plain() -> None:
         normal = centred * jax.lax.rsqrt(variance + epsilon)
         return normal * jnp.broadcast_to(weight, x.shape) + jnp.broadcast_to(bias, x.shape)
 
-    def attend(query: Any, key: Any, value: Any) -> Any:
+    def attend(_implementation: str, query: Any, key: Any, value: Any) -> Any:
         parts = (part.swapaxes(1, 2) for part in (query, key, value))
         with jax.default_matmul_precision("highest"):
             return jax.nn.dot_product_attention(*parts, scale=1.0).swapaxes(1, 2)
@@ -86,19 +86,25 @@ def make_plain() -> None:
 
     whole = backbone.Backbone.__call__
     replaced: tuple[tuple[Any, str, Any], ...] = (
-        (vit, "gelu", gelu),
-        (vit, "attend", attend),
-        (vit, "residual", lambda x: x),
+        (block, "gelu", gelu),
+        (block, "attend_by", attend),
+        (block, "residual", lambda x: x),
         (head, "gelu", gelu),
         (layers, "affine", affine),
         (layers, "layer_norm", layer_norm),
         (backbone.Backbone, "__call__", encode),
     )
     for module, name, function in replaced:
+        if not hasattr(module, name):
+            raise AttributeError(f"{module.__name__} has no {name} any more")
         setattr(module, name, function)
 
 
 def _torch(name: str, work: Workload, cores: int, _blocks: str) -> tuple[Step, float]:
+    manner, _, heap = name.partition("-")
+    if heap:
+        keep_freed_memory()
+        os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
     import torch
 
     torch.set_num_threads(cores)
@@ -110,7 +116,7 @@ def _torch(name: str, work: Workload, cores: int, _blocks: str) -> tuple[Step, f
         return lambda: original.step(arrays), 0.0
     from benchmarks.torch_dino import Contender
 
-    built = Contender(work, manner=name, device="cpu", precision=None)
+    built = Contender(work, manner=manner, device="cpu", precision=None)
     batch = {key: torch.from_numpy(value) for key, value in arrays.items()}
 
     def step() -> float:
