@@ -10,6 +10,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -32,13 +33,27 @@ def materialised(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
+def row_major(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same array; on an NVIDIA GPU also a demand that it lie in memory axis by axis.
+
+    Left to itself XLA:GPU lays a residual stream with the batch innermost, for the sake of the sum
+    over the batch that is the gradient of the positions, and every norm then runs across memory.
+    """
+    rows = Layout(tuple(range(x.ndim)))
+    return jax.lax.platform_dependent(
+        x, cuda=lambda x: with_layout_constraint(x, rows), default=lambda x: x
+    )
+
+
 @jax.custom_vjp
 def residual(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The residual stream between two branches: the identity, its gradient computed once."""
-    return x
+    return row_major(x)
 
 
-residual.defvjp(lambda x: (x, None), lambda _, gradient: (materialised(gradient),))
+residual.defvjp(
+    lambda x: (row_major(x), None), lambda _, gradient: (row_major(materialised(gradient)),)
+)
 
 
 @jax.custom_vjp
