@@ -74,10 +74,26 @@ def _count(
             one = _exchange(kind, each, results)
             found[one._replace(kind="reduce-scatter") if scattered else one] += times
             continue
-        trips = _TRIPS.search(each.rest)
-        turns = int(trips[1]) if each.operation == "while" and trips else 1
+        turns = _turns(computations, each) if each.operation == "while" else 1
         for called in _called(each):
             _count(computations, called, times * turns, found)
+
+
+def _turns(computations: dict[str, list[Instruction]], loop: Instruction) -> int:
+    """How often a loop turns: as it says, or as its condition counts from 0; else 1."""
+    if said := _TRIPS.search(loop.rest):
+        return int(said[1])
+    condition = re.search(r"condition=%([\w.\-]+)", loop.rest)
+    inside = computations.get(condition[1], []) if condition else []
+    numbers = {
+        each.name: each.rest.partition(")")[0] for each in inside if each.operation == "constant"
+    }
+    for each in inside:
+        if each.operation == "compare" and "direction=LT" in each.rest:
+            limits = [numbers[one] for one in _OPERAND.findall(each.rest) if one in numbers]
+            if limits and limits[0].isdigit():
+                return int(limits[0])
+    return 1
 
 
 def _called(instruction: Instruction) -> Iterator[str]:

@@ -29,6 +29,13 @@ HloModule jit_step, is_scheduled=true
   ROOT %t = (s32[], f32[16]) tuple(%n, %sum)
 }
 
+%more (c: (s32[], f32[16])) -> pred[] {
+  %limit = s32[]{:T(128)} constant(16)
+  %c = (s32[], f32[16]) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%c), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %limit), direction=LT
+}
+
 ENTRY %main (p: bf16[8,64], q: f32[64,128]) -> f32[32,128] {
   %p = bf16[8,64]{1,0:T(8,128)(2,1)} parameter(0)
   %q = f32[64,128]{1,0} parameter(1)
@@ -37,6 +44,7 @@ device_ids=([2,4]T(1,0)) {'x','y'}, dimensions={0}
   %d = bf16[32,64]{1,0} all-gather-done(%g)
   %w = (s32[], f32[16]) while(%z), condition=%cond, body=%body, \
 backend_config={"known_trip_count":{"n":"12"}}
+  %v = (s32[], f32[16]) while(%z), condition=%more, body=%body
   %both = (f32[64,128], bf16[8,64]) all-reduce(%q, %p), replica_groups={}, to_apply=%add
   ROOT %f = f32[32,128]{1,0} fusion(%q), kind=kCustom, calls=%all-reduce-scatter.3
 }
@@ -46,7 +54,7 @@ backend_config={"known_trip_count":{"n":"12"}}
 def test_every_spelling_is_read_and_loops_are_counted_as_they_turn() -> None:
     assert exchanges(TEXT) == {
         Exchange("all-gather", 4, 4 * 8 * 64 * 2): 1,
-        Exchange("all-reduce", 4, 16 * 4): 12,
+        Exchange("all-reduce", 4, 16 * 4): 12 + 16,
         Exchange("all-reduce", 0, 64 * 128 * 4 + 8 * 64 * 2): 1,
         Exchange("reduce-scatter", 2, 64 * 128 * 4): 1,
     }
