@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 SWITCH = "DINO_JAX_COMPILE_CACHE"
 MOST_BYTES = 2 * 2**30
 """What one machine's folder may hold when a command starts; the longest unused go first."""
-LEAST_SECONDS = 0.2
+LEAST_SECONDS = 0.01
 """Programs that compile faster are not kept."""
 
 

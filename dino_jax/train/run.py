@@ -33,6 +33,7 @@ from dino_jax.interop.runs import last_line, read_summary
 from dino_jax.interop.spec import open_weights
 from dino_jax.interrupt import interruptible
 from dino_jax.models.build import Model
+from dino_jax.train.ahead import step_ahead
 from dino_jax.train.compiled import compiled_step
 from dino_jax.train.guards import CollapseWatch
 from dino_jax.train.loop import Evaluate, Loop, Plan
@@ -41,6 +42,7 @@ from dino_jax.train.records import Records, write_summary
 from dino_jax.train.sharding import laid_out, make_mesh, spread, whole
 from dino_jax.train.start import started_from
 from dino_jax.train.state import TrainState
+from dino_jax.train.step import StepFunction
 from dino_jax.types import Evaluator, Params, Reporter
 
 log = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ def _check_checkpoints(workdir: pathlib.Path, resolved: Resolved, *, known: bool
 def _check_start(run: Run) -> None:
     """Raise what the state before the first step would; random weights are not drawn for it."""
     if run.resolved.config.init_from is None:
-        jax.eval_shape(lambda: init_state(run.method, run.resolved))
+        jax.eval_shape(run.method.student.init, jax.random.key(0))
     else:
         initial_state(run)
 
@@ -172,10 +174,13 @@ def train(run: Run, evaluator: Evaluator, reporter: Reporter | None = None) -> O
         stack.enter_context(claimed(run.workdir, flag="--workdir"))
         checkpoints = Checkpoints(folder, keep=config.keep_checkpoints, config=to_dict(config))
         stack.callback(checkpoints.close)
+        ended = (checkpoints.latest or 0) >= run.resolved.steps
+        how = run.method, run.resolved, run.mesh
+        step = compiled_step(run.method, run.mesh) if ended else step_ahead(*how)
         state = _newest_state(run, checkpoints)
         start = int(state.step)
         records = stack.enter_context(contextlib.closing(Records(run.workdir, resumed_at=start)))
-        loop = _loop(run, evaluator, records, checkpoints, reporter)
+        loop = _loop(run, step, evaluator, records, checkpoints, reporter)
         if start < run.resolved.steps:
             with _batches(run, start) as batches, interruptible() as stop:
                 state = loop.run(state, batches, stop=stop)
@@ -226,13 +231,14 @@ def _newest_state(run: Run, checkpoints: Checkpoints) -> TrainState:
 
 def _loop(
     run: Run,
+    step: StepFunction,
     evaluator: Evaluator,
     records: Records,
     checkpoints: Checkpoints,
     reporter: Reporter | None,
 ) -> Loop:
     return Loop(
-        compiled_step(run.method, run.mesh),
+        step,
         run.mesh,
         _plan(run.resolved),
         records=records,

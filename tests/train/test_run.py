@@ -9,6 +9,7 @@ import pytest
 
 from dino_jax.config import set_value
 from dino_jax.train.run import Outcome, _both_networks, networks, prepare
+from dino_jax.train.sharding import make_mesh
 from dino_jax.train.state import TrainState
 from dino_jax.types import Params
 from tests.data.images import encoded, write_folder
@@ -38,9 +39,10 @@ TEACHER = {"backbone.w": 3.0, "backbone.running_mean": 4.0, "final": False}
 
 
 def test_student_and_teacher_are_scored_with_their_own_statistics() -> None:
-    assert _both_networks(told, one_start=True)(state(5), False) == TEACHER | STUDENT
-    assert _both_networks(told, one_start=True)(state(0), False) == TEACHER
-    assert _both_networks(told, one_start=False)(state(0), False) == TEACHER | STUDENT
+    mesh = make_mesh(1)
+    assert _both_networks(told, mesh, one_start=True)(state(5), False) == TEACHER | STUDENT
+    assert _both_networks(told, mesh, one_start=True)(state(0), False) == TEACHER
+    assert _both_networks(told, mesh, one_start=False)(state(0), False) == TEACHER | STUDENT
 
 
 def test_a_run_compares_with_where_it_began(
