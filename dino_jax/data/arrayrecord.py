@@ -56,7 +56,11 @@ class ArrayRecordSource(Source):
 
     def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """Decode one record; raises `UnreadableImageError` if its content is damaged."""
-        return decode(_image(self._records[index]), self.channels)
+        return decode(self.content(index), self.channels)
+
+    def content(self, index: int) -> bytes:
+        """The image file in one record; raises `UnreadableImageError` if it holds another thing."""
+        return _image(self._records[index])
 
     def name(self, index: int) -> str:
         """The name in the record's header, or its number."""

@@ -15,11 +15,14 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from dino_jax.config import CropsConfig
-from dino_jax.data.randomness import Purpose, generator
+from dino_jax.data.randomness import Purpose, generators
 
 GLOBAL_VIEWS = 2
 _TRIES = 10
 _BICUBIC = Image.Resampling.BICUBIC
+
+Cut = Callable[..., None]
+"""What fills an array with crops: (image, boxes, array, height and width before decoding)."""
 
 Photometric = Callable[[np.ndarray, int], np.ndarray]
 """What happens to a uint8 crop after it was cut: (crop, view number) to crop."""
@@ -124,17 +127,24 @@ def draw_boxes(
 ) -> list[Box]:
     """The boxes of all crops of one example: the two views, then the local crops."""
     scales = [crops.global_scale] * GLOBAL_VIEWS + [crops.local_scale] * crops.local_number
+    streams = generators(seed, epoch, example, len(scales), Purpose.GEOMETRY)
     return [
         draw_box(
-            generator(seed, epoch, example, view, Purpose.GEOMETRY),
+            random,
             height,
             width,
             scale=scale,
             ratio=crops.ratio,
             flip_probability=crops.flip_probability,
         )
-        for view, scale in enumerate(scales)
+        for random, scale in zip(streams, scales, strict=True)
     ]
+
+
+def empty_crops(crops: CropsConfig, channels: int) -> Crops:
+    """Arrays for the crops of one image; what they hold is undefined."""
+    views = np.empty((GLOBAL_VIEWS, *[crops.global_size] * 2, channels), np.uint8)
+    return Crops(views, np.empty((crops.local_number, *[crops.local_size] * 2, channels), np.uint8))
 
 
 def cut_crops(
@@ -145,16 +155,27 @@ def cut_crops(
     epoch: int,
     example: int,
     photometric: Photometric | None = None,
+    full: tuple[int, int] | None = None,
+    cutter: Cut | None = None,
+    into: Crops | None = None,
 ) -> Crops:
     """Two views and the local crops of one decoded image, uint8.
 
     The draws depend on (seed, epoch, example, view) alone. `photometric`, where given, is applied
     to every crop with the number of its view (0, 1, then 2, 3, ... for the local ones).
+
+    Pillow cuts; or `cutter`, into the arrays of `into` or into new ones, and from an image that may
+    have been decoded smaller than the height and width `full`, of which the boxes are.
     """
-    height, width = image.shape[:2]
+    height, width = full or image.shape[:2]
     boxes = draw_boxes(height, width, crops, seed=seed, epoch=epoch, example=example)
-    views = cut(image, boxes[:GLOBAL_VIEWS], crops.global_size)
-    locals_ = cut(image, boxes[GLOBAL_VIEWS:], crops.local_size)
+    parts = boxes[:GLOBAL_VIEWS], boxes[GLOBAL_VIEWS:]
+    if cutter is None:
+        views, locals_ = map(cut, (image, image), parts, (crops.global_size, crops.local_size))
+    else:
+        views, locals_ = into or empty_crops(crops, image.shape[2])
+        cutter(image, parts[0], views, full)
+        cutter(image, parts[1], locals_, full)
     if photometric is not None:
         for number, crop in enumerate([*views, *locals_]):
             crop[...] = photometric(crop, number)

@@ -28,6 +28,10 @@ class Subset(Source):
         """Decode one example, as its source does."""
         return self._source.load(int(self._indices[index]))
 
+    def content(self, index: int) -> bytes | None:
+        """The file of one example, where its source has files."""
+        return self._source.content(int(self._indices[index]))
+
     def name(self, index: int) -> str:
         """The name its source gives it."""
         return self._source.name(int(self._indices[index]))

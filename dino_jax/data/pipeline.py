@@ -1,9 +1,12 @@
 """The training pipeline: steps to batches of uint8 crops. The only file that knows grain."""
 
 import dataclasses
+import functools
+import logging
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -12,22 +15,47 @@ import numpy as np
 from absl import flags
 
 from dino_jax.config import AugmentConfig, CropsConfig, DataConfig, UserError
-from dino_jax.data import photometric
-from dino_jax.data.crops import Photometric, cut_crops
+from dino_jax.data import photometric, resample, turbo
+from dino_jax.data.crops import Crops, Cut, Photometric, cut_crops, empty_crops
 from dino_jax.data.order import Order
 from dino_jax.data.randomness import Purpose, generator
-from dino_jax.data.reading import CACHE_BYTES, Reader
+from dino_jax.data.reading import CACHE_BYTES, Decoder, Reader
 from dino_jax.data.source import Source
 
 Batch = dict[str, np.ndarray]
 
+_LOG = logging.getLogger(__name__)
 _ROWS_PER_TASK = 16  # a thread's piece of work: grain's own cost is 0.3 ms for each
 _BATCHES_AHEAD = 2
 
 
+class Open:
+    """Batches that threads of one process are still writing their rows into."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._batches: dict[int, Batch] = {}
+        self._lock = threading.Lock()
+
+    def of(self, step: int, make: Callable[[], Batch]) -> Batch:
+        """The batch of a step, made by whoever comes first."""
+        with self._lock:
+            if step not in self._batches:
+                self._batches[step] = make()
+            return self._batches[step]
+
+    def take(self, step: int) -> Batch:
+        """The batch of a step, which is complete."""
+        with self._lock:
+            return self._batches.pop(step)
+
+
 @dataclasses.dataclass(frozen=True)
 class CropRows:
-    """Builds consecutive rows of this process's part of the global batches."""
+    """Builds consecutive rows of this process's part of the global batches.
+
+    With `open` the rows are written into the whole batch there, and a task gives its step alone.
+    """
 
     reader: Reader
     order: Order
@@ -38,32 +66,55 @@ class CropRows:
     first_row: int
     rows: int  # of this process in every global batch
     rows_per_task: int
+    open: Open | None = None
 
     def __call__(self, task: int) -> Batch:
         """The rows of one task; tasks divide the batches of the run without remainder."""
-        tasks = self.rows // self.rows_per_task
+        tasks, count = self.rows // self.rows_per_task, self.rows_per_task
         step, part = self.start_step + task // tasks, task % tasks
-        first = self.first_row + part * self.rows_per_task
-        epoch, examples = self.order.rows(step, first, first + self.rows_per_task)
-        return _stack([self._row(epoch, int(example)) for example in examples])
+        first = self.first_row + part * count
+        epoch, examples = self.order.rows(step, first, first + count)
+        if self.open is None:
+            batch = self._empty(count)
+        else:
+            whole = self.open.of(step, functools.partial(self._empty, self.rows))
+            batch = {name: rows[part * count :][:count] for name, rows in whole.items()}
+        cutter = resample.Cutter()
+        for row, example in enumerate(examples.tolist()):
+            self._fill(batch, row, epoch, example, cutter)
+        return {"step": np.array(step)} if self.open else self._shown(batch)
 
-    def _row(self, epoch: int, example: int) -> Batch:
+    def whole(self, pieces: list[Batch]) -> Batch:
+        """The batch that tasks wrote their rows into, by what they gave."""
+        return self._shown((self.open or Open()).take(int(pieces[0]["step"])))
+
+    def _shown(self, batch: Batch) -> Batch:
+        return {k: v for k, v in batch.items() if k != "locals" or self.crops.local_number}
+
+    def _empty(self, rows: int) -> Batch:
+        one = empty_crops(self.crops, self.reader.source.channels)
+        made = {
+            name: np.empty((rows, *crops.shape), np.uint8) for name, crops in one._asdict().items()
+        }
+        return made | {name: np.empty(rows, np.int64) for name in ("index", "epoch", "replaced")}
+
+    def _fill(self, batch: Batch, row: int, epoch: int, example: int, cutter: Cut) -> None:
         found = self.reader.read(example)
         # The draws belong to the place in the epoch: a stand-in that also comes by itself is cut
         # in another way then.
-        crops = cut_crops(
+        cut_crops(
             found.image,
             self.crops,
             seed=self.seed,
             epoch=epoch,
             example=example,
             photometric=self._photometric(epoch, example),
+            full=found.full,
+            cutter=cutter,
+            into=Crops(batch["views"][row], batch["locals"][row]),
         )
-        row = {"views": crops.views, "locals": crops.locals}
-        if not self.crops.local_number:
-            del row["locals"]
-        numbers = {"index": found.index, "epoch": epoch, "replaced": found.replaced}
-        return row | {name: np.asarray(value, np.int64) for name, value in numbers.items()}
+        batch["index"][row], batch["epoch"][row] = found.index, epoch
+        batch["replaced"][row] = found.replaced
 
     def _photometric(self, epoch: int, example: int) -> Photometric | None:
         config = self.augment
@@ -136,9 +187,11 @@ def train_iterator(
         )
     workers = data.workers if workers is None else workers
     rows = batch_size // process_count
-    reader = Reader(source, cache_bytes // max(1, workers))
+    decoder = decoder_of(data, crops)
+    reader = Reader(source, cache_bytes // max(1, workers), decoder)
     order = Order(len(source), batch_size, seed)
     reader.read(0)  # a source with nothing readable ends here, in plain words
+    _say_what_is_missing()
     make = CropRows(
         reader=reader,
         order=order,
@@ -149,6 +202,7 @@ def train_iterator(
         first_row=process_index * rows,
         rows=rows,
         rows_per_task=rows if workers else _divisor(rows, _ROWS_PER_TASK),
+        open=None if workers else Open(),
     )
     steps = stop_step - start_step
     if workers:
@@ -156,14 +210,27 @@ def train_iterator(
     return TrainIterator(iter(_with_threads(make, steps, data.threads)))
 
 
+def decoder_of(data: DataConfig, crops: CropsConfig) -> Decoder:
+    """How training decodes the files of a source, by `data.decode`."""
+    return functools.partial(turbo.picture, crops=crops if data.decode == "fast" else None)
+
+
+def _say_what_is_missing() -> None:
+    found = {"simplejpeg": turbo.AVAILABLE, "cykooz_resizer": resample.AVAILABLE}
+    missing = [name for name, there in found.items() if not there]
+    if missing:
+        names = " ".join(missing)
+        _LOG.warning("Pillow prepares the crops; pip install %s makes that quicker", names)
+
+
 def _with_threads(make: CropRows, steps: int, threads: int | None) -> Any:
-    """Threads make pieces of batches (the decoders release the GIL); they are joined in order."""
+    """Threads make pieces of batches (the decoders release the GIL); all write into one."""
     threads = threads or min(16, os.cpu_count() or 1)
     tasks = make.rows // make.rows_per_task
     ahead = max(threads, _BATCHES_AHEAD * tasks)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     pieces = grain.MapDataset.range(steps * tasks).map(make).to_iter_dataset(options)
-    return pieces.batch(tasks, drop_remainder=True, batch_fn=_join)
+    return pieces.batch(tasks, drop_remainder=True, batch_fn=make.whole)
 
 
 def _with_workers(make: CropRows, steps: int, workers: int) -> Any:
@@ -186,13 +253,3 @@ def _ignore_interrupt(worker: int, workers: int) -> None:
 
 def _divisor(number: int, limit: int) -> int:
     return max(d for d in range(1, min(number, limit) + 1) if number % d == 0)
-
-
-def _stack(rows: list[Batch]) -> Batch:
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-def _join(pieces: list[Batch]) -> Batch:
-    if len(pieces) == 1:
-        return pieces[0]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}

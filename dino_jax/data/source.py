@@ -40,6 +40,14 @@ class Source(abc.ABC):
     def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """Decode one example; raises `UnreadableImageError` if its content is damaged."""
 
+    def content(self, index: int) -> bytes | None:
+        """The image file of one example, which `load` decodes as it is; None where there is none.
+
+        Raises `UnreadableImageError` if it has gone.
+        """
+        del index
+        return None
+
     @abc.abstractmethod
     def name(self, index: int) -> str:
         """What a user would call this example: a path, or the photograph and the place in it."""
@@ -116,11 +124,14 @@ class FileSource(Source):
 
     def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """Decode one file; raises `UnreadableImageError` if it is damaged or has gone."""
+        return decode(self.content(index), self.channels)
+
+    def content(self, index: int) -> bytes:
+        """The encoded content of one file; raises `UnreadableImageError` if it has gone."""
         try:
-            content = self.read(index)
+            return self.read(index)
         except OSError as error:
             raise UnreadableImageError(error.strerror or str(error)) from error
-        return decode(content, self.channels)
 
     def name(self, index: int) -> str:
         """The path within the source."""

@@ -46,7 +46,12 @@ class TfdsSource(Source):
 
     def load(self, index: int) -> UInt8[np.ndarray, "h w c"]:
         """Decode one example; raises `UnreadableImageError` if its content is damaged."""
-        return decode(self._records[index][self._image_key], self.channels)
+        return decode(self.content(index), self.channels)
+
+    def content(self, index: int) -> bytes:
+        """One example still encoded."""
+        content: bytes = self._records[index][self._image_key]
+        return content
 
     def name(self, index: int) -> str:
         """The split and the number within it."""

@@ -12,6 +12,7 @@ from dino_jax.data.crops import cut_crops
 from dino_jax.data.order import Order
 from dino_jax.data.pipeline import Batch, train_iterator
 from dino_jax.data.randomness import Purpose, generator
+from dino_jax.data.resample import Cutter
 from dino_jax.data.source import Source
 from tests.data.fakes import FakeSource
 
@@ -49,7 +50,8 @@ def test_a_batch_holds_what_the_contract_says() -> None:
         np.testing.assert_array_equal(batch["epoch"], np.full(8, step // 2))
         np.testing.assert_array_equal(batch["replaced"], np.full(8, -1))
         example = int(rows.examples[3])
-        crops = cut_crops(source.load(example), CROPS, seed=5, epoch=rows.epoch, example=example)
+        image, place = source.load(example), {"epoch": rows.epoch, "example": example}
+        crops = cut_crops(image, CROPS, seed=5, **place, cutter=Cutter())
         np.testing.assert_array_equal(batch["views"][3], crops.views)
         np.testing.assert_array_equal(batch["locals"][3], crops.locals)
 

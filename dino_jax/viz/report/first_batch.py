@@ -17,7 +17,7 @@ from PIL import Image
 from dino_jax import files
 from dino_jax.config import Config, CropsConfig
 from dino_jax.data.order import Order
-from dino_jax.data.pipeline import CropRows
+from dino_jax.data.pipeline import CropRows, decoder_of
 from dino_jax.data.reading import Reader
 from dino_jax.data.source import Source
 from dino_jax.viz.attend.picture import shown
@@ -41,7 +41,7 @@ def first_rows(source: Source, config: Config, number: int) -> dict[str, np.ndar
     """
     order = Order(len(source), config.batch_size, config.seed)
     make = CropRows(
-        Reader(source, cache_bytes=0), order, config.crops, config.augment, config.seed,
+        Reader(source, 0, decoder_of(config.data, config.crops)), order, config.crops, config.augment, config.seed,
         start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
     )  # fmt: skip
     examples = order.rows(0).examples
