@@ -14,6 +14,7 @@ from dino_jax.config import ModelConfig, UserError
 from dino_jax.config.architectures import RESNET_STRIDE, Architecture, architecture_of
 from dino_jax.models.initial import RESNET_RULES, VIT_RULES, Rule, draw, fresh_stats, xcit_rules
 from dino_jax.models.naming import flatten, unflatten
+from dino_jax.models.remat import POLICIES
 from dino_jax.models.resnet import ResNet
 from dino_jax.models.vit import (
     Features,
@@ -29,7 +30,8 @@ from dino_jax.types import Params, Stats
 LONGEST_UNROLLED = 12
 """`blocks = "auto"` unrolls up to this depth, that of every named architecture but one: the scan's
 loop and the stacking of parameters cost 3 to 12 % of every step on CPU, and what it saves is
-compile time, paid once a run. Deeper stacks are scanned, since compile time grows with depth."""
+compile time, paid once a run. Deeper stacks are scanned, since compile time grows with depth, and
+those with `model.remat`, whose memory XLA:CPU saves in a scan alone."""
 
 
 class Backbone(NamedTuple):
@@ -120,12 +122,15 @@ class _Asked(NamedTuple):
     @property
     def scanned(self) -> bool:
         long = self.sizes.depth > LONGEST_UNROLLED
-        return self.model.blocks == "scanned" or (self.model.blocks == "auto" and long)
+        wanted = long or self.model.remat != "none"
+        return self.model.blocks == "scanned" or (self.model.blocks == "auto" and wanted)
 
 
 def _check(model: ModelConfig, drop_path: float) -> None:
     if model.blocks not in ("auto", "unrolled", "scanned"):
         raise UserError(f"model.blocks is {model.blocks!r}: expected auto, unrolled or scanned")
+    if model.remat not in ("none", *POLICIES):
+        raise UserError(f"model.remat is {model.remat!r}: expected none, dots or blocks")
     if model.channels < 1:
         raise UserError(f"model.channels is {model.channels}: expected 1 or more")
     if not 0 <= drop_path < 1:
@@ -158,6 +163,7 @@ def _vit(asked: _Asked) -> Backbone:
         asked.dtype,
         scanned=asked.scanned,
         attention=asked.model.attention,
+        remat=asked.model.remat,
     )
     return Backbone(
         module,
@@ -173,6 +179,11 @@ def _vit(asked: _Asked) -> Backbone:
 
 def _resnet(asked: _Asked) -> Backbone:
     """Without drop path, whatever its rate: the original leaves it out too (main_dino.py:175)."""
+    if asked.model.remat != "none":
+        raise UserError(
+            f"model.remat is {asked.model.remat!r}: a ResNet keeps all that its gradient needs; "
+            "set model.remat to none"
+        )
     return Backbone(
         ResNet(asked.sizes.width, asked.sizes.stages, asked.dtype),
         RESNET_RULES,
@@ -186,7 +197,15 @@ def _xcit(asked: _Asked) -> Backbone:
     (width, depth, heads), patch = asked.sizes[1:4], asked.model.patch_size
     drop = asked.drop_path
     return Backbone(
-        XCiT(width, depth, heads, patch, asked.dtype, scanned=asked.scanned),
+        XCiT(
+            width,
+            depth,
+            heads,
+            patch,
+            asked.dtype,
+            scanned=asked.scanned,
+            remat=asked.model.remat,
+        ),
         xcit_rules(asked.sizes.layer_scale),
         *asked.shared,
         patch_size=patch,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from dino_jax.config import UserError
 from dino_jax.models.gradients import affine, batch_norm, layer_norm
 from dino_jax.models.initial import DECLARED
+from dino_jax.models.remat import product
 
 
 class Linear(nn.Module):
@@ -23,7 +24,8 @@ class Linear(nn.Module):
         shape = (self.features, x.shape[-1])
         weight = self.param("weight", DECLARED, shape, jnp.float32)
         bias = self.param("bias", DECLARED, (self.features,), jnp.float32)
-        return affine(x.astype(self.dtype), weight.astype(self.dtype), bias.astype(self.dtype))
+        x, weight, bias = (leaf.astype(self.dtype) for leaf in (x, weight, bias))
+        return product(affine(x, weight, bias))
 
 
 class LayerNorm(nn.Module):

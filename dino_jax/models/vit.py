@@ -1,7 +1,8 @@
 """The vision transformer of DINO (reference: `vision_transformer.py`)."""
 
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,7 @@ from dino_jax.models.block import Block, Shown
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import LayerNorm, PatchProjection
 from dino_jax.models.posembed import interpolate
+from dino_jax.models.remat import rematerialised, rematerialised_body
 
 ImageSize = int | tuple[int, int]
 """Pixels of a side, or (height, width) where the position table is that of this size alone."""
@@ -68,6 +70,7 @@ class Blocks(nn.Module):
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
     attention: str = "auto"
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -94,12 +97,13 @@ class Blocks(nn.Module):
         for index in range(start, self.depth):
             block = Block(self.heads, self.dtype, self.attention, name=str(index))
             own = None if factors is None else factors[index]
-            showing = {
+            showing: dict[str, Any] = {
                 "return_map": index == map_of,
                 "return_projections": index >= first_projected,
             }
             last = asking if index == self.depth - 1 else None
-            x, found = block(x, own, asking=last, **showing)
+            call = rematerialised(partial(_run, asking=last, **showing), self.remat)
+            x, found = call(block, x, own)
             outputs.append(x)
             shown.append(found)
         return (outputs or [x])[-keep:], shown
@@ -116,7 +120,12 @@ class Blocks(nn.Module):
             own, factors = inputs
             return block.apply({"params": own}, x, factors)[0], None
 
-        return jax.lax.scan(body, x, (stacked, None if factors is None else factors[:count]))[0]
+        inputs = stacked, None if factors is None else factors[:count]
+        return jax.lax.scan(rematerialised_body(body, self.remat), x, inputs)[0]
+
+
+def _run(block: Block, x: Array, factors: Array | None, **options: Any) -> tuple[Array, Shown]:
+    return block(x, factors, **options)
 
 
 class PatchEmbed(nn.Module):
@@ -145,6 +154,7 @@ class VisionTransformer(nn.Module):
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
     attention: str = "auto"
+    remat: str = "none"
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
@@ -152,7 +162,9 @@ class VisionTransformer(nn.Module):
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.pos_embed = self.param("pos_embed", DECLARED, (1, native + 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
-        self.blocks = Blocks(self.depth, self.heads, self.dtype, self.scanned, self.attention)
+        self.blocks = Blocks(
+            self.depth, self.heads, self.dtype, self.scanned, self.attention, self.remat
+        )
         self.norm = LayerNorm()
 
     def tokens(

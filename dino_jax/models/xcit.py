@@ -1,5 +1,6 @@
 """The cross-covariance image transformer, XCiT, as DINO trains it (reference: `xcit.py`)."""
 
+from functools import partial
 from typing import cast
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Key
 from dino_jax.config import UserError
 from dino_jax.models.initial import DECLARED
 from dino_jax.models.layers import LayerNorm
+from dino_jax.models.remat import rematerialised, rematerialised_body
 from dino_jax.models.vit import Features
 from dino_jax.models.xcit_blocks import Block, ClassBlock, Grid
 from dino_jax.models.xcit_tokens import PatchEmbed, PositionalEncoding
@@ -41,6 +43,7 @@ class Trunk(nn.Module):
     heads: int
     dtype: DTypeLike = jnp.float32
     scanned: bool = False
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -56,7 +59,8 @@ class Trunk(nn.Module):
             return self._scan(x, grid, factors, train)
         for index in range(self.depth):
             own = None if factors is None else factors[index]
-            x = Block(self.heads, self.dtype, name=str(index))(x, grid, own, train=train)
+            call = rematerialised(partial(_run, grid=grid, train=train), self.remat)
+            x = call(Block(self.heads, self.dtype, name=str(index)), x, own)
         return x
 
     def _scan(self, x: Array, grid: Grid, factors: Array | None, train: bool) -> Array:
@@ -74,12 +78,16 @@ class Trunk(nn.Module):
             found = block.apply(own, x, grid, factors, train=train, mutable=mutable)
             return cast(tuple[Array, dict], found)
 
-        x, changed = jax.lax.scan(body, x, (stacked, factors))
+        x, changed = jax.lax.scan(rematerialised_body(body, self.remat), x, (stacked, factors))
         if train:
             for index in range(self.depth):
                 own = jax.tree.map(lambda leaf, index=index: leaf[index], changed["batch_stats"])
                 self.put_variable("batch_stats", str(index), own)
         return x
+
+
+def _run(block: Block, x: Array, factors: Array | None, *, grid: Grid, train: bool) -> Array:
+    return block(x, grid, factors, train=train)
 
 
 class ClassBlocks(nn.Module):
@@ -117,13 +125,14 @@ class XCiT(nn.Module):
     dtype: DTypeLike = jnp.float32
     tokens_norm: bool = True
     scanned: bool = False
+    remat: str = "none"
 
     def setup(self) -> None:
         """Declare the parameters under the original's names."""
         self.cls_token = self.param("cls_token", DECLARED, (1, 1, self.width), jnp.float32)
         self.patch_embed = PatchEmbed(self.width, self.patch_size, self.dtype)
         self.pos_embeder = PositionalEncoding(self.width)
-        self.blocks = Trunk(self.depth, self.heads, self.dtype, self.scanned)
+        self.blocks = Trunk(self.depth, self.heads, self.dtype, self.scanned, self.remat)
         self.cls_attn_blocks = ClassBlocks(self.heads, self.tokens_norm, self.dtype)
         self.norm = LayerNorm()
 
