@@ -1,17 +1,20 @@
-"""Our training step on one GPU beside PyTorch's, in one run of a few minutes.
+"""Our training step on one GPU beside PyTorch's, in one run of at most eight minutes.
 
-    python -m benchmarks.gpu [--models=S/16,S/8,B/16,B/8] [--minutes=8] [--out=docs]
+    python -m benchmarks.gpu [--models=S/16,B/16,S/8,B/8] [--minutes=8] [--images=DIR] [--out=docs]
 
 Three contenders do the same work on the same synthetic uint8 crops, brought from the host at each
-step: ours (bfloat16; it also augments on the device, which the others leave out), `eager` (the
-original's manner: float16 autocast with a loss scaler, explicit attention) and `compiled`
-(torch.compile, fused attention, bfloat16). They take turns, `--rounds` of them; a figure is the
-median of its turns. Ours keeps its memory through the run, so that it gets half of the card and
-the torch process the rest; a torch contender whose batch does not fit halves it, and says so.
+step: ours (bfloat16; it also augments on the device, which the others leave out; `ours host` does
+not), `eager` (the original's manner: float16 autocast with a loss scaler, explicit attention) and
+`compiled` (torch.compile, fused attention, bfloat16). They take turns, `--rounds` of them; a figure
+is the median of its turns. `real` is ours on JPEG files read, decoded and cut by the run's own
+pipeline: those of `--images`, else files of ImageNet's size cut from the photographs of the wheels.
+Ours keeps its memory through the run, so that it gets half of the card and the torch process the
+rest; a torch contender whose batch does not fit halves it, and says so.
 
 Prints one JSON line a model with `ratio` (ours over eager) and `ratio_compiled`, one an attention
-shape, and writes `performance_gpu.md` and `performance_gpu.json` under `--out`. `--toy` shrinks the
-models to what a CPU does in seconds.
+shape, and writes `performance_gpu_run.md` and `performance_gpu_run.json` under `--out` after each,
+so that a run cut short leaves what it has. What we compile is kept: a second run starts at once.
+`--toy` shrinks the models to what a CPU does in seconds.
 """
 
 import argparse
@@ -19,19 +22,19 @@ import dataclasses
 import datetime as dt
 import json
 import pathlib
-import statistics
 import sys
+import tempfile
 import time
 from typing import Any
 
-from benchmarks.gpu_table import markdown
+from benchmarks.gpu_photos import write_photos
+from benchmarks.gpu_table import markdown, summary
 from benchmarks.machine import commit, describe, said
 from benchmarks.worker import Worker, WorkerError
 from benchmarks.workload import Workload, workload
 
-BATCHES = {"S/16": 128, "S/8": 32, "B/16": 64, "B/8": 16}
-DENSE_BF16 = {"H100": 989.4e12, "H200": 989.4e12}
-"""Datasheet peaks of the SXM parts, multiplications and additions of dense bfloat16 a second."""
+BATCHES = {"S/16": 128, "B/16": 64, "S/8": 32, "B/8": 16}
+"""Images a step, in the order of the run."""
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.52"}
 TOKENS = (37, 145, 197, 785)
 
@@ -57,15 +60,48 @@ def main(arguments: list[str] | None = None) -> int:
         report["gpu"] = said(
             "nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"
         )
-        measure(options, report, ours, theirs, started)
+        with tempfile.TemporaryDirectory() as folder:
+            measure(options, report, ours, theirs, Course(options, report, started, folder))
     finally:
         for worker in workers:
             worker.close()
-    report["seconds"] = round(time.perf_counter() - started, 1)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "performance_gpu.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / "performance_gpu.md").write_text(markdown(report))
+    write(report, options.out, started)
     return int(any("images_per_second" not in row.get("ours", {}) for row in report["models"]))
+
+
+def write(report: dict[str, Any], out: pathlib.Path, started: float) -> None:
+    """The report so far as JSON and as a page."""
+    report["seconds"] = round(time.perf_counter() - started, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "performance_gpu_run.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "performance_gpu_run.md").write_text(markdown(report))
+
+
+class Course:
+    """How far the run is: the time left, the folder of images, what has been found."""
+
+    def __init__(
+        self, options: argparse.Namespace, report: dict[str, Any], started: float, folder: str
+    ) -> None:
+        self.options, self.report, self._started = options, report, started
+        self._folder = pathlib.Path(folder)
+
+    def over(self) -> bool:
+        """Whether nothing new is to be started."""
+        return time.perf_counter() - self._started > 60 * self.options.minutes
+
+    def images(self) -> str:
+        """A folder of JPEG files, written the first time where none was given."""
+        if self.options.images is not None:
+            return f"folder:{self.options.images}"
+        if not any(self._folder.iterdir()):
+            write_photos(self._folder, self.options.files)
+        return f"folder:{self._folder}"
+
+    def found(self, kind: str, row: dict[str, Any]) -> None:
+        """Print a row and write the report with it."""
+        print(json.dumps({"benchmark": kind, **row}), flush=True)
+        write(self.report, self.options.out, self._started)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -74,12 +110,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(BATCHES))
     parser.add_argument("--batch", type=int, help="instead of each model's own")
     parser.add_argument("--locals", type=int, default=8, dest="locals_", help="local crops")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one turn")
     parser.add_argument("--minutes", type=float, default=8.0, help="start nothing new after these")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
-    parser.add_argument("--variants", default="device,device-cudnn", help="of ours: where "
-                        "the photometric operations run, and a forced attention")  # fmt: skip
+    parser.add_argument("--variants", default="device,host", help="of ours: where the photometric "
+                        "operations run, -xla or -cudnn behind it for that attention")  # fmt: skip
+    parser.add_argument("--real", default="B/16,B/8,S/16", help="models also run on JPEG files")
+    parser.add_argument("--images", type=pathlib.Path, help="a folder of them")
+    parser.add_argument("--files", type=int, default=1024, help="to write where none is given")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: threads")
     parser.add_argument("--commit", help="where the checkout has no history")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
     parser.add_argument("--toy", action="store_true")
@@ -92,40 +132,82 @@ def measure(
     report: dict[str, Any],
     ours: Worker,
     theirs: Worker | None,
-    started: float,
+    course: Course,
 ) -> None:
-    """Build everything of ours at once, then model by model; each line is printed as it comes."""
+    """Build everything of ours at once, then model by model; attention comes last."""
     works = [
         workload(name, options.batch or BATCHES[name], locals_=options.locals_, toy=options.toy)
         for name in options.models.split(",")
     ]
-    variants = options.variants.split(",")
-    specs = [our_spec(options, work, variant) for work in works for variant in variants]
+    # The first variant of every model first: it is the one that counts.
+    specs = [
+        our_spec(options, work, variant)
+        for variant in options.variants.split(",")
+        for work in works
+    ]
     ours.tell("build", specs=specs)
     first = _torch_build(theirs, works[0], toy=options.toy)
+    if options.real:
+        course.images()
     built = ours.answer()
     for index, work in enumerate(works):
-        if time.perf_counter() - started > 60 * options.minutes:
+        if course.over():
             break
         theirs_built = first if index == 0 else _torch_build(theirs, work, toy=options.toy)
         turns = _turns(options, work, ours, theirs if theirs_built else None, built)
         row = summary(work, turns, built | theirs_built, str(report.get("gpu")))
         report["models"].append(row)
-        print(json.dumps({"benchmark": "gpu", **row}), flush=True)
-    if not options.toy:
+        if work.name.removesuffix(" toy") in options.real.split(",") and not course.over():
+            row["real"] = real(options, work, ours, course, row)
+        _dropped(ours, options, work)
+        course.found("gpu", row)
+    if not options.toy and not course.over():
         report["attention"] = _attention(ours, theirs)
         for row in report["attention"]:
-            print(json.dumps({"benchmark": "gpu attention", **row}), flush=True)
+            course.found("gpu attention", row)
+
+
+def real(
+    options: argparse.Namespace,
+    work: Workload,
+    ours: Worker,
+    course: Course,
+    row: dict[str, Any],
+) -> dict[str, Any]:
+    """Ours on JPEG files; `share` is its rate over that on synthetic crops."""
+    name = f"{work.name} {options.variants.split(',')[0]}"
+    try:
+        found = ours.ask(
+            "real",
+            name=name,
+            folder=course.images(),
+            seconds=2 * options.seconds,
+            workers=options.workers,
+        )
+    except WorkerError as error:
+        return {"error": str(error)}
+    synthetic = row.get("ours", {}).get("images_per_second")
+    found["share"] = round(found["images_per_second"] / synthetic, 3) if synthetic else None
+    return found
+
+
+def _dropped(ours: Worker, options: argparse.Namespace, work: Workload) -> None:
+    """Have the model's states forgotten."""
+    for variant in options.variants.split(","):
+        try:
+            ours.ask("drop", name=f"{work.name} {variant}")
+        except WorkerError:
+            continue
 
 
 def our_spec(options: argparse.Namespace, work: Workload, variant: str) -> dict[str, Any]:
-    """`device`, `host`, `device-cudnn` or `device-xla`: what the worker needs to build it."""
+    """`device`, `host`, `device-cudnn`, `device-xla`…: what the worker needs to build it."""
     where, _, attention = variant.partition("-")
     return {
         "name": f"{work.name} {variant}",
         "work": dataclasses.asdict(work),
         "photometric": where == "device",
-        "attention": attention or "default",
+        "attention": attention or "auto",
         "precision": "float32" if options.toy else options.precision,
     }
 
@@ -170,7 +252,7 @@ def _turns(
     for name, worker in names.items():
         if worker is ours:
             turns[f"{name} resident"] = [_turn(worker, name, options.seconds, resident=True)]
-    for name, worker in names.items():
+            continue
         try:
             worker.ask("drop", name=name)
         except WorkerError:
@@ -183,49 +265,6 @@ def _turn(worker: Worker, name: str, seconds: float, *, resident: bool = False) 
         return worker.ask("run", name=name, seconds=seconds, resident=resident)
     except WorkerError as error:
         return {"error": str(error)}
-
-
-def summary(
-    work: Workload, turns: dict[str, list[dict[str, Any]]], built: dict[str, Any], gpu: str
-) -> dict[str, Any]:
-    """One model's figures: each contender's median, the ratios, and ours of the card's peak."""
-    row: dict[str, Any] = {
-        "model": work.name,
-        "crops": f"2x{work.image} + {work.locals_}x{work.local}",
-        "gflops_per_image": round(work.train_flops() / 1e9, 1),
-    }
-    peak = next((value for name, value in DENSE_BF16.items() if name in gpu), None)
-    for name, own in turns.items():
-        if name.endswith(" resident"):
-            continue
-        short = name.removeprefix(f"{work.name} ")
-        if short != name:  # the first variant is the one that counts
-            short = f"ours {short}" if "ours" in row else "ours"
-        row[short] = _figures(own, turns.get(f"{name} resident"), built.get(name, {}))
-        if peak is not None and "images_per_second" in row[short]:
-            share = row[short]["images_per_second"] * work.train_flops() / peak
-            row[short]["mfu"] = round(share, 4)
-    for key, other in (("ratio", "eager"), ("ratio_compiled", "compiled")):
-        rates = [row.get(name, {}).get("images_per_second") for name in ("ours", other)]
-        row[key] = round(rates[0] / rates[1], 3) if all(rates) else None
-    return row
-
-
-def _figures(
-    turns: list[dict[str, Any]], resident: list[dict[str, Any]] | None, built: dict[str, Any]
-) -> dict[str, Any]:
-    rates = [turn["images_per_second"] for turn in turns if "images_per_second" in turn]
-    if not rates:
-        return {"error": turns[0].get("error", "no turn")}
-    peak = built.get("peak_gib")
-    return {
-        "images_per_second": round(statistics.median(rates), 1),
-        "turns": [round(rate, 1) for rate in rates],
-        "resident": round(resident[0].get("images_per_second", 0.0), 1) if resident else None,
-        "batch": turns[0]["batch"],
-        "peak_gib": None if peak is None else round(peak, 2),
-        "compile_s": built.get("compile_s"),
-    }
 
 
 def _attention(ours: Worker, theirs: Worker | None) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ _SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _OPERANDS = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"(?:calls|body|to_apply)=%([\w.\-]+)")
 _DIMENSIONS = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
+_CUBLAS = re.compile(r'"lhs_contracting_dimensions":\[([^\]]*)\]')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _NAME = re.compile(r'op_name="((?:[^"\\]|\\.)*)"')
 
@@ -223,8 +224,8 @@ def _multiplied(
             kind = _kind(place[line.operands[0]].result, line.line)
             work = each * _count(_SHAPE.findall(line.result)[0][1])
             found[kind[0]] = found.get(kind[0], 0.0) + work * kind[1]
-        elif line.opcode == "fusion" and line.called in computations and line is not step:
-            nested = _multiplied(place, line, computations[line.called], computations)
+        elif line is not step and (line.opcode == "custom-call" or line.called in computations):
+            nested = _multiplied(place, line, computations.get(line.called or ""), computations)
             for key, value in nested.items():
                 found[key] = found.get(key, 0.0) + value
     return found
@@ -245,11 +246,21 @@ def _kind(operand: str, line: str) -> tuple[str, int]:
 
 
 def _custom(own: Computation, step: Instruction) -> dict[str, float]:
-    """cuDNN's fused attention: two products forward, five backward, of the query's type."""
-    if "fmha" not in step.line:
+    """cuBLAS's products, and cuDNN's attention: two products forward, five backward."""
+    shapes = [_lengths(own[name].result) for name in step.operands[:2]]
+    if "fmha" in step.line:
+        batch, queries, heads, depth = shapes[0]
+        products = 5 if "Backward" in step.line else 2
+        return {"bf16": 2.0 * products * batch * heads * queries * shapes[1][1] * depth}
+    contracted = _CUBLAS.search(step.line)
+    if "__cublas" not in step.line or contracted is None:
         return {}
-    shapes = [_SHAPE.findall(own[name].result)[0] for name in step.operands[:2]]
-    first, second = ([int(length) for length in dims.split(",")] for _, dims in shapes)
-    products = 5 if "Backward" in step.line else 2
-    batch, queries, heads, depth = first
-    return {"bf16": 2.0 * products * batch * heads * queries * second[1] * depth}
+    each = 2.0
+    for axis in re.findall(r"\d+", contracted[1]):
+        each *= shapes[0][int(axis)]
+    kind, products = _kind(own[step.operands[0]].result, step.line)
+    return {kind: products * each * _count(_SHAPE.findall(step.result)[0][1])}
+
+
+def _lengths(shape: str) -> list[int]:
+    return [int(length) for length in filter(None, _SHAPE.findall(shape)[0][1].split(","))]

@@ -1,11 +1,9 @@
 """The worker of `benchmarks.gpu` that runs our training step."""
 
 import concurrent.futures
-import contextlib
-import functools
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +12,15 @@ import numpy as np
 from benchmarks.ours import Trainer, config_of, device_batch, trainer
 from benchmarks.worker import serve
 from benchmarks.workload import Workload, synthetic_batch
+from dino_jax.data.pipeline import train_iterator
+from dino_jax.data.sources import open_source
+from dino_jax.models.attention_gpu import attend_by
+from dino_jax.train.cache import keep_compiled
+from dino_jax.types import HostBatch
 
 GIB = 1024**3
-
-
-@contextlib.contextmanager
-def attention_by(implementation: str) -> Iterator[None]:
-    """Trace every attention with `implementation` (`default`: as the model asks for it)."""
-    original = jax.nn.dot_product_attention
-    if implementation != "default":
-        forced = functools.partial(original, implementation=cast(Any, implementation))
-        setattr(jax.nn, "dot_product_attention", forced)  # noqa: B010 - a patch, said outright
-    try:
-        yield
-    finally:
-        setattr(jax.nn, "dot_product_attention", original)  # noqa: B010
+IN_FLIGHT = 4
+"""Steps dispatched before the host waits for them: their batches lie in device memory."""
 
 
 class Contender:
@@ -65,6 +57,26 @@ class Contender:
             raise FloatingPointError(f"the loss is {loss}")
         return passed
 
+    def fed(self, batches: Iterator[HostBatch], seconds: float) -> dict[str, Any]:
+        """Steps on these batches for about `seconds`, after three that fill the pipeline."""
+        metrics: dict[str, jax.Array] = {}
+        for _ in range(3):
+            self.state, metrics = self.step(self.state, device_batch(next(batches)))
+        jax.block_until_ready(metrics)
+        count, waited, started = 0, 0.0, time.perf_counter()
+        while count < 2 or time.perf_counter() - started < seconds:
+            before = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - before
+            self.state, metrics = self.step(self.state, device_batch(batch))
+            count += 1
+            if count % IN_FLIGHT == 0:
+                jax.block_until_ready(metrics)
+        jax.block_until_ready(metrics)
+        passed = time.perf_counter() - started
+        rate = count * self.work.batch / passed
+        return {"images_per_second": rate, "steps": count, "waited": waited / passed}
+
 
 class Ours:
     """Compiles many steps at once, then runs one at a time."""
@@ -80,11 +92,11 @@ class Ours:
                 work = Workload(**spec["work"])
                 config = config_of(work, photometric=spec["photometric"])
                 config.precision = spec["precision"]
+                config.model.attention = spec["attention"]
                 built = trainer(config, examples=max(work.batch, 1_281_167))
-                with attention_by(spec["attention"]):
-                    state = jax.eval_shape(built.start)
-                    batch = jax.eval_shape(device_batch, synthetic_batch(work))
-                    lowered = built.step.lower(state, batch)
+                state = jax.eval_shape(built.start)
+                batch = jax.eval_shape(device_batch, synthetic_batch(work))
+                lowered = built.step.lower(state, batch)
                 waiting[spec["name"]] = pool.submit(Contender, work, built, lowered)
         report: dict[str, Any] = {}
         for name, future in waiting.items():
@@ -115,6 +127,31 @@ class Ours:
             "images_per_second": count * contender.work.batch / passed,
         }
 
+    def real(self, name: str, folder: str, seconds: float, workers: int) -> dict[str, Any]:
+        """The same step on crops that the run's own pipeline cuts of JPEG files, for `seconds`.
+
+        Every file is read and decoded each time; `waited` is the share of the time without a batch.
+        """
+        contender = self.contenders[name]
+        if contender.state is None:
+            contender.state = contender.built.start()
+        config, source = contender.built.resolved.config, open_source(folder)
+        batches = train_iterator(
+            source,
+            config.crops,
+            config.data,
+            seed=0,
+            batch_size=contender.work.batch,
+            start_step=0,
+            stop_step=100_000,
+            workers=workers,
+            cache_bytes=0,
+        )
+        try:
+            return contender.fed(batches, seconds) | {"files": len(source), "workers": workers}
+        finally:
+            batches.close()
+
     def drop(self, name: str) -> dict[str, Any]:
         """Give the state's memory back."""
         self.contenders[name].state = None
@@ -136,6 +173,7 @@ class Ours:
             "device": device.device_kind,
             "platform": device.platform,
             "jax": jax.__version__,
+            "compile_cache": keep_compiled() is not None,
         }
 
 
@@ -143,16 +181,14 @@ def _attention_ms(shape: tuple[int, ...], implementation: str) -> dict[str, Any]
     keys = jax.random.split(jax.random.key(0), 4)
     dtype = jnp.bfloat16
     query, key, value, back = (jax.random.normal(k, shape, dtype) for k in keys)
-    chosen = cast(Any, None if implementation == "default" else implementation)
+
+    def mixed(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+        heads_first = (each.swapaxes(1, 2) for each in (query, key, value))
+        return attend_by(implementation, *heads_first).swapaxes(1, 2)
 
     @jax.jit
     def both(query: jax.Array, key: jax.Array, value: jax.Array) -> Any:
-        out, pull = jax.vjp(
-            lambda q, k, v: jax.nn.dot_product_attention(q, k, v, implementation=chosen),
-            query,
-            key,
-            value,
-        )
+        out, pull = jax.vjp(mixed, query, key, value)
         return out, pull(back)
 
     try:
@@ -175,6 +211,7 @@ def main() -> None:
             "machine": ours.machine,
             "build": ours.build,
             "run": ours.run,
+            "real": ours.real,
             "drop": ours.drop,
             "attention": ours.attention,
         }

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from PIL import Image
 
 from benchmarks import gpu
+from benchmarks.gpu_photos import write_photos
 from benchmarks.gpu_table import markdown
 from benchmarks.worker import Worker, WorkerError
 from benchmarks.workload import synthetic_batch, workload
@@ -57,17 +59,19 @@ def test_toy_run_without_torch(tmp_path, capfd):
     code = gpu.main(
         [
             *("--toy", "--no-torch", "--models=S/16", "--variants=host", "--rounds=1"),
-            *("--seconds=0.05", f"--out={tmp_path}"),
+            *("--seconds=0.05", "--real=S/16", "--files=6", f"--out={tmp_path}"),
         ]
     )
     line = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert code == 0
     assert line["model"] == "S/16 toy"
     assert line["ours"]["images_per_second"] > 0
-    assert json.loads((tmp_path / "performance_gpu.json").read_text())["models"] == [
+    assert line["real"]["images_per_second"] > 0
+    assert line["real"]["files"] == 6
+    assert json.loads((tmp_path / "performance_gpu_run.json").read_text())["models"] == [
         {key: value for key, value in line.items() if key != "benchmark"}
     ]
-    assert "| S/16 toy |" in (tmp_path / "performance_gpu.md").read_text()
+    assert "| S/16 toy |" in (tmp_path / "performance_gpu_run.md").read_text()
 
 
 def test_a_worker_that_fails_says_why_and_goes_on():
@@ -78,3 +82,13 @@ def test_a_worker_that_fails_says_why_and_goes_on():
         assert worker.ask("machine")["platform"] == "cpu"
     finally:
         worker.close()
+
+
+def test_photographs_are_of_imagenets_size_and_no_two_alike(tmp_path):
+    total = write_photos(tmp_path, 8)
+    files = sorted(tmp_path.iterdir())
+    assert len({path.read_bytes() for path in files}) == 8
+    for path in files:
+        with Image.open(path) as image:
+            assert image.size in {(500, 375), (375, 500)}
+    assert 60e3 < total / 8 < 180e3
