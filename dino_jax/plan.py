@@ -52,13 +52,17 @@ def _planned(arguments: Sequence[str]) -> str:
         raise UserError("--devices is missing: name them, as --devices=h100:8 or --devices=cpu")
     fleet = parse(given.devices)
     validate(parsed.config)
+    if given.compile and fleet.topology is None:
+        raise UserError(f"--compile is for TPUs, as --devices=v5e:16x16: not {fleet.name}")
     from dino_jax.train.planning.examples import examples_of
-    from dino_jax.train.planning.plan import make_plan, rates_of
+    from dino_jax.train.planning.plan import compiled, make_plan, rates_of
     from dino_jax.train.planning.report import record, text
 
     examples, said = examples_of(parsed.config, given.examples)
     rates, capacity = rates_of(fleet)
     plan = make_plan(parsed.config, fleet, rates, capacity, examples=examples, said=said)
+    if given.compile:
+        plan = plan._replace(compiled=compiled(plan))
     return json.dumps(record(plan)) + "\n" if given.json else text(plan)
 
 

@@ -44,6 +44,8 @@ class Node(NamedTuple):
     rounds: int = 1
     whole: int = 0
     """How many of a loop's arguments its body takes as they are; of the others it takes slices."""
+    carried: int = 0
+    """How many of these, the last, go from round to round and come out as the first results."""
 
 
 class Graph(NamedTuple):
@@ -132,7 +134,7 @@ class _Flattening:
             known |= dict(zip(equation.outvars, map(value_of, equation.invars), strict=False))
         else:
             known |= {v: self._new(v.aval) for v in equation.outvars}
-            read = tuple(known[v] for v in equation.invars if not isinstance(v, core.Literal))
+            read = tuple(map(value_of, equation.invars))
             made = tuple(known[v] for v in equation.outvars)
             self.nodes.append(self._node(equation, read, made, stack))
 
@@ -160,8 +162,11 @@ class _Flattening:
         body = _Flattening(self.platform).whole(inner.jaxpr)
         rounds = given.get("length", 1)
         flops = rounds * sum(node.flops for node in body.nodes)
-        whole = given.get("num_consts", len(read)) + given.get("num_carry", 0)
-        return Node(name, read, made, stack, flops, body=body, rounds=rounds, whole=whole)
+        carried = given.get("num_carry", len(made))
+        whole = given.get("num_consts", len(read) - carried) + carried
+        return Node(
+            name, read, made, stack, flops, body=body, rounds=rounds, whole=whole, carried=carried
+        )
 
 
 def _flops(equation: Any) -> float:

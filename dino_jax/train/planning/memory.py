@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
-from dino_jax.train.planning.graph import BACKWARD, Graph, Node, Value, users
+from dino_jax.train.planning.graph import Graph, Node, Value, users
 
 ELEMENTWISE = frozenset(
     "add sub mul div neg abs sign max min and or xor not eq ne lt le gt ge lt_to select_n "
-    "convert_element_type broadcast_in_dim iota square sqrt rsqrt exp exp2 expm1 log log1p erf "
-    "erfc erf_inv tanh logistic sin cos pow integer_pow rem floor ceil round is_finite clamp transpose "
-    "slice rev pad add_any shift_left shift_right_logical shift_right_arithmetic cbrt nextafter "
-    "bitcast_convert_type population_count real imag split dynamic_slice reduce_precision "
-    "random_bits random_wrap random_unwrap random_fold_in random_seed threefry2x32".split()
+    "convert_element_type broadcast_in_dim iota square sqrt rsqrt exp exp2 expm1 log log1p "
+    "erf erfc erf_inv tanh logistic sin cos pow integer_pow rem floor ceil round is_finite clamp "
+    "transpose slice rev pad add_any shift_left shift_right_logical shift_right_arithmetic cbrt "
+    "nextafter bitcast_convert_type population_count real imag split dynamic_slice "
+    "reduce_precision random_bits random_wrap random_unwrap random_fold_in random_seed "
+    "threefry2x32".split()
 )
 """What a compiler merges into the loop of what reads it."""
 DEAR = frozenset(
@@ -22,6 +23,15 @@ REDUCTIONS = frozenset(
     "reduce_sum reduce_max reduce_min reduce_and reduce_or argmax argmin reduce_prod".split()
 )
 """What reads its arguments in the loop that makes them."""
+
+
+class Rules(NamedTuple):
+    """What a platform's compiler merges."""
+
+    sums_merge: bool
+    """Whether a sum computes what it adds; XLA:CPU's library of sums reads it from memory."""
+    functions_again: bool = False
+    """Whether exponentials, error functions and the like are computed again rather than kept."""
 
 
 class Live(NamedTuple):
@@ -43,14 +53,14 @@ class Written(NamedTuple):
     """For every operation whose results are written: the written values that its loop reads."""
 
 
-def written(graph: Graph, *, sums_merge: bool) -> Written:
+def written(graph: Graph, *, rules: Rules) -> Written:
     """The values that are written to memory; all others exist within one loop only.
 
     As a compiler does it: what is cheap is computed anew in every loop that reads it, if all its
     readers are loops or it reads but one array as large; what is dear is where one loop reads it.
     """
     readers, results, repeated = users(graph), set(graph.results), _repeated(graph)
-    summands = set() if sums_merge else _summands(graph, readers)
+    summands = set() if rules.sums_merge else _summands(graph, readers)
     found: set[Value] = set(graph.arguments)
     loops: dict[Value, set[int]] = {}
 
@@ -64,7 +74,7 @@ def written(graph: Graph, *, sums_merge: bool) -> Written:
                 for out in node.outputs:
                     inside |= {reader} if out in found else set()
                     inside |= loops[out] if out not in found or reader in repeated else set()
-            elif node.name in REDUCTIONS and sums_merge:
+            elif node.name in REDUCTIONS and rules.sums_merge:
                 inside.add(reader)
             else:
                 alone = True
@@ -72,12 +82,13 @@ def written(graph: Graph, *, sums_merge: bool) -> Written:
 
     for index in range(len(graph.nodes) - 1, -1, -1):
         node = graph.nodes[index]
+        dear = node.name in DEAR and not rules.functions_again
         for value in node.outputs:
             loops[value], alone = read_by(value)
             if index in summands:
                 loops[value] = {index}
                 continue
-            twice = node.name in DEAR and len(loops[value]) > 1
+            twice = dear and len(loops[value]) > 1
             if node.name not in ELEMENTWISE or value in results or alone or twice:
                 found.add(value)
     return Written(frozenset(found), _reads(graph, found, repeated, summands))
@@ -127,53 +138,31 @@ def _reads(
     return tuple(read)
 
 
-def hastened(graph: Graph) -> Graph:
-    """The same with what follows the backward pass run as soon as its arguments are there.
-
-    So XLA:CPU orders the optimiser: its directions for the head exist while the backbone's
-    gradients are still to be computed.
-    """
-    backward = [i for i, node in enumerate(graph.nodes) if BACKWARD in node.stack]
-    if not backward:
-        return graph
-    start = backward[-1] + 1
-    ready: dict[Value, float] = {}
-    order: list[tuple[float, int]] = []
-    for index, node in enumerate(graph.nodes):
-        at = float(index)
-        if index >= start:
-            first = float(backward[0])
-            at = max((ready.get(value, first) for value in node.inputs), default=first)
-        ready |= dict.fromkeys(node.outputs, at)
-        order.append((at, index))
-    return graph._replace(nodes=[graph.nodes[index] for _, index in sorted(order)])
-
-
-def moved(graph: Graph, *, sums_merge: bool) -> float:
+def moved(graph: Graph, *, rules: Rules) -> float:
     """Bytes that all operations read and write."""
-    found = written(graph, sums_merge=sums_merge)
+    found = written(graph, rules=rules)
     return sum(
-        traffic(graph, node, reads, found, sums_merge=sums_merge)
+        traffic(graph, node, reads, found, rules=rules)
         for node, reads in zip(graph.nodes, found.reads, strict=True)
     )
 
 
 def traffic(
-    graph: Graph, node: Node, reads: frozenset[Value], found: Written, *, sums_merge: bool
+    graph: Graph, node: Node, reads: frozenset[Value], found: Written, *, rules: Rules
 ) -> float:
     """Bytes that one operation reads and writes, in all rounds if it is a loop."""
     if node.body is not None:
-        return node.rounds * moved(node.body, sums_merge=sums_merge)
+        return node.rounds * moved(node.body, rules=rules)
     out = [value for value in node.outputs if value in found.values]
     return sum(graph.values[value].size for value in (*reads, *out)) if out else 0
 
 
-def live(graph: Graph, *, sums_merge: bool) -> Live:
+def live(graph: Graph, *, rules: Rules) -> Live:
     """Walk the operations in order; arguments are there from first to last.
 
     A result takes the place of an argument, as those of a step do that takes the state over.
     """
-    found = written(graph, sums_merge=sums_merge)
+    found = written(graph, rules=rules)
     fixed, results = set(graph.arguments), set(graph.results)
     last: dict[Value, int] = {}
     for index, reads in enumerate(found.reads):
@@ -185,13 +174,17 @@ def live(graph: Graph, *, sums_merge: bool) -> Live:
     total = sum(graph.values[value].size for value in held)
     best = Live(total, 0, frozenset(held), 0)
     for index, node in enumerate(graph.nodes):
+        replaced = _replaced(node, index, last)
         for value in found.values.intersection(node.outputs) - results:
-            if value in last:
+            if value in last and value not in replaced:
                 held.add(value)
                 total += graph.values[value].size
-        inner = _inside(node, sums_merge=sums_merge)
+        inner = _inside(node, rules=rules)
         if total + inner > best.peak:
             best = Live(total + inner, index, frozenset(held), inner)
+        for value in replaced:
+            held.add(value)
+            total += graph.values[value].size
         for value in leaving.get(index, ()):
             if value in held and value not in fixed:
                 held.discard(value)
@@ -199,10 +192,17 @@ def live(graph: Graph, *, sums_merge: bool) -> Live:
     return best
 
 
-def _inside(node: Node, *, sums_merge: bool) -> int:
+def _replaced(node: Node, index: int, last: dict[Value, int]) -> set[Value]:
+    """The results of a loop that lie where what it began with lay, which nobody reads again."""
+    starts = node.inputs[node.whole - node.carried : node.whole]
+    pairs = zip(starts, node.outputs, strict=False)
+    return {out for start, out in pairs if last.get(start) == index and out in last}
+
+
+def _inside(node: Node, *, rules: Rules) -> int:
     """Bytes that a loop's body takes beside what the loop is given whole."""
     if node.body is None:
         return 0
     body = node.body
     given = sum(body.values[value].size for value in set(body.arguments[: node.whole]))
-    return max(0, live(body, sums_merge=sums_merge).peak - given)
+    return max(0, live(body, rules=rules).peak - given)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dino_jax.config import Config, Resolved, UserError, needs_short_side, resolve
 from dino_jax.train.planning import flops, roofline
+from dino_jax.train.planning.compiled import CompiledReport, compile_for
 from dino_jax.train.planning.devices import Fleet
 from dino_jax.train.planning.prediction import COMPILERS, Memory, memory_of
 from dino_jax.train.planning.roofline import Rates, Work, work_of
@@ -46,6 +47,8 @@ class Plan(NamedTuple):
     exchange_seconds: float
     host_rate: float
     """Images a second of one core of the host."""
+    compiled: CompiledReport | None = None
+    """What the compiler says, where it was asked."""
 
     @property
     def seconds(self) -> float:
@@ -89,7 +92,7 @@ def make_plan(
     rows = resolved.config.batch_size // devices
     step = trace_step(resolved, rows=rows, platform=platform)
     memory = memory_of(step, platform=platform, shards=shards)
-    work = work_of(step.graph, rates, sums_merge=COMPILERS[platform].sums_merge)
+    work = work_of(step.graph, rates, rules=COMPILERS[platform].rules)
     exchanges = _exchanges(step, devices=devices, shards=shards)
     return Plan(
         resolved=resolved,
@@ -106,6 +109,21 @@ def make_plan(
         exchange_seconds=sum(each.sent for each in exchanges) / rates.links,
         host_rate=_host_rate(resolved.config),
     )
+
+
+def compiled(plan: Plan) -> CompiledReport:
+    """Compile the step for the grid of the plan: minutes.
+
+    Raises:
+        UserError: the compiler is not installed or does not know the grid.
+    """
+    fleet, devices = plan.fleet, plan.resolved.config.devices
+    if devices != fleet.number:
+        raise UserError(
+            f"--compile takes all {fleet.number} devices of {fleet.text}: leave "
+            f"devices={devices} out, or name a smaller grid"
+        )
+    return compile_for(plan.resolved, f"{fleet.name}:{fleet.topology}")
 
 
 def _host_rate(config: Config) -> float:

@@ -7,29 +7,29 @@ from typing import NamedTuple
 
 from dino_jax.config import Resolved
 from dino_jax.train.planning.graph import BACKWARD, Graph, Value
-from dino_jax.train.planning.memory import hastened, live, written
+from dino_jax.train.planning.memory import Rules, live, written
 from dino_jax.train.planning.stepping import GROUPS, Traced, trace_step
 
 
 class Compiler(NamedTuple):
     """What is known of how a platform's compiler lays a program out; measured, see docs/plan.md."""
 
-    sums_merge: bool
-    """Whether a sum computes what it adds; XLA:CPU's library of sums reads it from memory."""
-    hastens: bool
-    """Whether the optimiser's directions are computed as soon as their gradients are there."""
+    rules: Rules
     packing: float
     """The compiler's total over the largest sum of values alive: gaps between buffers."""
 
 
 COMPILERS = {
-    "cpu": Compiler(sums_merge=False, hastens=True, packing=1.06),
-    "gpu": Compiler(sums_merge=True, hastens=False, packing=1.05),
-    "tpu": Compiler(sums_merge=True, hastens=False, packing=1.05),
+    "cpu": Compiler(Rules(sums_merge=False), packing=1.03),
+    "gpu": Compiler(Rules(sums_merge=True), packing=1.05),
+    "tpu": Compiler(Rules(sums_merge=True, functions_again=True), packing=1.0),
 }
 
 ROWS = (*GROUPS, "gradients", "activations", "loss and head", "workspace")
 """What memory goes to."""
+SHARED = ("parameters", "teacher", "optimiser", "gradients")
+"""What devices that share one copy of the state hold a part of: tensors are gathered and their
+gradients summed one after the other, so that little of either is there whole at any time."""
 
 
 class Memory(NamedTuple):
@@ -54,13 +54,13 @@ def predict_memory(
 def memory_of(step: Traced, *, platform: str, shards: int = 1) -> Memory:
     """The memory of a traced step."""
     compiler = COMPILERS[platform]
-    graph = hastened(step.graph) if compiler.hastens else step.graph
-    found = live(graph, sums_merge=compiler.sums_merge)
-    reads = written(graph, sums_merge=compiler.sums_merge).reads
+    graph = step.graph
+    found = live(graph, rules=compiler.rules)
+    reads = written(graph, rules=compiler.rules).reads
     names = _names(step, graph, reads)
     parts: dict[str, float] = collections.defaultdict(float)
     for value in found.held:
-        share = shards if names.get(value) in ("parameters", "teacher", "optimiser") else 1
+        share = shards if names.get(value) in SHARED else 1
         parts[names.get(value, "workspace")] += graph.values[value].size / share
     inner = "loss and head" if graph.nodes[found.at].name == "scan" else "workspace"
     parts[inner] += found.inner

@@ -1,5 +1,6 @@
 """A plan as a person reads it, as a program reads it, and what is to be said against it."""
 
+import dataclasses
 from typing import Any
 
 from dino_jax.train.planning.plan import Plan
@@ -12,6 +13,7 @@ FEW = 4
 def text(plan: Plan) -> str:
     """The plan in lines for a terminal."""
     lines = [*_run(plan), "", *_memory(plan), "", *_work(plan), "", *_exchanges(plan)]
+    lines += _compiled(plan)
     found = [f"warning: {each}" for each in warnings(plan)]
     return "\n".join([*lines, *([""] if found else []), *found]) + "\n"
 
@@ -71,6 +73,23 @@ def _exchanges(plan: Plan) -> list[str]:
     ]
 
 
+def _compiled(plan: Plan) -> list[str]:
+    if (found := plan.compiled) is None:
+        return []
+    share = plan.memory.peak / found.peak
+    rows = [
+        ("compiler's peak, GiB", f"{found.peak / GIB:8.2f}   predicted / compiled {share:.3f}"),
+        ("  arguments", f"{found.argument / GIB:8.2f}"),
+        ("  temporaries", f"{found.temp / GIB:8.2f}"),
+        ("seconds to compile", f"{found.compile_seconds:8.1f}"),
+    ]
+    lines = [f"{name:<34}{said}" for name, said in rows]
+    for each in found.collectives:
+        what = f"  {each.count} x {each.kind} among {each.among}"
+        lines.append(f"{what:<34}{each.bytes / MIB:8.1f} MiB")
+    return ["", *lines]
+
+
 def warnings(plan: Plan) -> list[str]:
     """What will overflow or starve, each with what to change."""
     config, found = plan.resolved.config, []
@@ -123,4 +142,5 @@ def record(plan: Plan) -> dict[str, Any]:
         "host_cores": plan.host_cores,
         "collectives": [each._asdict() for each in plan.exchanges],
         "warnings": warnings(plan),
+        "compiled": None if plan.compiled is None else dataclasses.asdict(plan.compiled),
     }

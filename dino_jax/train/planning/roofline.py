@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from dino_jax.train.planning.devices import Device
 from dino_jax.train.planning.graph import Graph
-from dino_jax.train.planning.memory import DEAR, traffic, written
+from dino_jax.train.planning.memory import DEAR, Rules, traffic, written
 
 PRODUCTS = 0.5
 """Share of a peak that matrix products reach on an accelerator: modelled, not measured."""
@@ -55,9 +55,9 @@ class Work(NamedTuple):
         return self.products + self.memory + self.functions
 
 
-def work_of(graph: Graph, rates: Rates, *, sums_merge: bool) -> Work:
+def work_of(graph: Graph, rates: Rates, *, rules: Rules) -> Work:
     """The roofline of a traced step."""
-    found = written(graph, sums_merge=sums_merge)
+    found = written(graph, rules=rules)
     products = memory = functions = flops = 0.0
     for node, reads in zip(graph.nodes, found.reads, strict=True):
         values = [graph.values[value] for value in node.outputs]
@@ -66,7 +66,7 @@ def work_of(graph: Graph, rates: Rates, *, sums_merge: bool) -> Work:
         out = [value for value in node.outputs if value in found.values]
         if not out:
             continue
-        bytes_ = traffic(graph, node, reads, found, sums_merge=sums_merge)
+        bytes_ = traffic(graph, node, reads, found, rules=rules)
         through = bytes_ / rates.bandwidth
         flops += node.flops
         wide = any(graph.values[value].itemsize > 2 for value in node.inputs)
