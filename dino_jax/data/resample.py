@@ -52,12 +52,12 @@ class Cutter:
         if self._library is None and not scaled:
             out[...] = cut(image, boxes, out.shape[1])
             return
-        rows, columns = (height / full[0], width / full[1]) if scaled and full else (1.0, 1.0)
+        share = round(8 * height / full[0]) / 8 if scaled and full else 1.0  # of libjpeg, exactly
         for channels, plane in _planes(image):
             for box, row in zip(boxes, out, strict=True):
                 corners = (box.left, box.top, box.width, box.height)
                 if scaled:
-                    crop = self._part(plane, _scaled(corners, rows, columns), len(row))
+                    crop = self._part(plane, _scaled(corners, share), len(row))
                 else:
                     left, top, w, h = corners
                     crop = self._resized(plane.crop((left, top, left + w, top + h)), len(row))
@@ -82,9 +82,9 @@ class Cutter:
         return made
 
 
-def _scaled(corners: tuple[int, int, int, int], rows: float, columns: float) -> Corners:
+def _scaled(corners: tuple[int, int, int, int], share: float) -> Corners:
     left, top, width, height = corners
-    return left * columns, top * rows, width * columns, height * rows
+    return left * share, top * share, width * share, height * share
 
 
 def _planes(image: UInt8[np.ndarray, "h w c"]) -> list[tuple[int | slice, Image.Image]]:
