@@ -215,14 +215,8 @@ def build_optimiser(
                 updates[key] = jnp.zeros_like(p)
                 continue
             moving = taken & (step >= freeze_steps) if freeze_steps and held[key] else taken
-            updates[key], slots[key] = rule.update(
-                _where(moving, grads[key], 0.0),
-                state[key],
-                p,
-                rate,
-                decay if decays[key] else 0.0,
-                moving,
-            )
+            gradient, own = _where(moving, grads[key], 0.0), decay if decays[key] else 0.0
+            updates[key], slots[key] = rule.update(gradient, state[key], p, rate, own, moving)
         return updates, slots
 
     return optax.GradientTransformationExtraArgs(init, update)

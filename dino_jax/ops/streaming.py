@@ -139,7 +139,7 @@ def _backward(
 
     def add(found: tuple[Array, Prototypes], start: Array | int, count: int) -> tuple:
         for_x, whole = found
-        chunk = _chunk(x, prototypes, targets, temperature, start, count, raw)
+        chunk = _chunk(x, prototypes, targets, temperature, start, count, raw=raw)
         soft = jnp.exp(chunk.logits() - sums.peak[:, :, None])
         for_logits = share[:, :, None] * soft - factor * chunk.wanted()
         turned = (for_logits * chunk.raw).sum(axis=(0, 1))
@@ -192,6 +192,7 @@ def _chunk(
     temperature: float,
     start: Array | int,
     count: int,
+    *,
     raw: Array | None = None,
 ) -> Chunk:
     """The prototypes from `start` on; `raw` where the products were kept."""
