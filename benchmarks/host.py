@@ -74,9 +74,12 @@ def compare(source: MemorySource, options: argparse.Namespace) -> Iterator[dict[
     spent = dict.fromkeys(contenders, 0.0)
     for work in contenders.values():
         work(0)
+    turns = list(contenders.items())
     for _ in range(options.rounds):
         for number in range(len(source)):
-            for name, work in contenders.items():
+            # Who comes after a slow one finds cold caches: everybody does in turn.
+            first = number % len(contenders)
+            for name, work in turns[first:] + turns[:first]:
                 began = time.process_time()
                 work(number)
                 spent[name] += time.process_time() - began

@@ -29,6 +29,7 @@ class Cutter:
     def __init__(self, *, pillow: bool = not AVAILABLE) -> None:
         """Take the quick library, or Pillow where that is not installed or is asked for."""
         self._library: Any = None
+        self._canvases: dict[tuple[str, int], Image.Image] = {}
         if not pillow:
             self._library = importlib.import_module("cykooz_resizer.rust_lib")
             self._resizer = self._library.RustResizer()
@@ -63,8 +64,14 @@ class Cutter:
                     crop = self._resized(plane.crop((left, top, left + w, top + h)), len(row))
                 row[:, :, channels] = np.asarray(crop.transpose(_MIRROR) if box.flip else crop)
 
+    def _canvas(self, mode: str, size: int) -> Image.Image:
+        """What is resized into; one for all crops of a size, since each is copied from it."""
+        if (mode, size) not in self._canvases:
+            self._canvases[mode, size] = Image.new(mode, (size, size))
+        return self._canvases[mode, size]
+
     def _resized(self, plane: Image.Image, size: int) -> Image.Image:
-        made = Image.new("L" if plane.mode == "L" else "RGB", (size, size))
+        made = self._canvas("L" if plane.mode == "L" else "RGB", size)
         wrapped = self._library.PilImageWrapper
         self._resizer.resize_pil(wrapped(plane), wrapped(made), self._whole)
         return made
@@ -75,7 +82,7 @@ class Cutter:
             plane = plane if plane.mode == "L" else plane.convert("RGB")
             box = (left, top, left + width, top + height)
             return plane.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        made = Image.new("L" if plane.mode == "L" else "RGB", (size, size))
+        made = self._canvas("L" if plane.mode == "L" else "RGB", size)
         wrapped = self._library.PilImageWrapper
         boxed = self._whole.set_crop_box(left, top, width, height)
         self._resizer.resize_pil(wrapped(plane), wrapped(made), boxed)

@@ -27,6 +27,7 @@ _APPLICATION_1, _SCAN = 0xE1, 0xDA
 _SPACES = ("YCbCr", "Gray", "RGB")
 _LARGEST = 64 << 20  # pixels; beyond them Pillow asks whether somebody means harm
 _ORIENTATION = 0x0112
+_TURNS = (b"\x01\x12", b"\x12\x01", b"rientation")  # without one of them nothing is turned
 _ENLARGED = 0.7  # a mean crop of the smaller image has at least this share of the crop's side
 
 
@@ -89,7 +90,7 @@ def _turbo(content: bytes, crops: CropsConfig | None) -> Picture | None:
 
 def _turned(content: bytes) -> bool:
     """Whether the metadata, which most files have none of, turn or mirror the picture."""
-    if _APPLICATION_1 not in _markers(content):
+    if not any(sign in data for data in _metadata(content) for sign in _TURNS):
         return False
     with Image.open(io.BytesIO(content)) as image:
         try:
@@ -98,13 +99,15 @@ def _turned(content: bytes) -> bool:
             return False
 
 
-def _markers(content: bytes) -> Iterator[int]:
-    """The kinds of the segments before the first scan."""
+def _metadata(content: bytes) -> Iterator[bytes]:
+    """The segments before the first scan that may hold EXIF or XMP."""
     place = 2
     while place + 4 <= len(content) and content[place] == 0xFF:
         kind = content[place + 1]
         if kind == _SCAN:
             return
-        yield kind
         # Bytes of filling stand before a marker without a length of their own.
-        place += 1 if kind == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4])
+        after = place + (1 if kind == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4]))
+        if kind == _APPLICATION_1:
+            yield content[place:after]
+        place = after

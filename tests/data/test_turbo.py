@@ -82,3 +82,14 @@ def test_a_large_image_is_decoded_smaller_and_keeps_its_size() -> None:
 def test_mean_crops_keep_seven_tenths_of_their_pixels(side: int, expected: int) -> None:
     # The mean view of a square has 0.837 of its side; 0.7 x 32 pixels are to be left of it.
     assert eighths(side, side, CROPS) == expected
+
+
+def test_a_picture_turned_by_xmp_is_turned_as_in_pillow() -> None:
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf='
+        b'"http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    content = encoded(photograph(), "JPEG", xmp=packet)
+    assert decode(content).shape == (121, 90, 3)
+    np.testing.assert_array_equal(picture(content, 3).pixels, decode(content))
