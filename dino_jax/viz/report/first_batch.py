@@ -41,8 +41,8 @@ def first_rows(source: Source, config: Config, number: int) -> dict[str, np.ndar
     """
     order = Order(len(source), config.batch_size, config.seed)
     make = CropRows(
-        Reader(source, 0, decoder_of(config.data, config.crops)), order, config.crops, config.augment, config.seed,
-        start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
+        Reader(source, 0, decoder_of(config.data, config.crops)),
+        order, config.crops, config.augment, config.seed, start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
     )  # fmt: skip
     examples = order.rows(0).examples
     may = [row for row, example in enumerate(examples) if source.may_be_shown(int(example))]
