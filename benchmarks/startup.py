@@ -30,8 +30,12 @@ ASKED = {"cold": 60.0, "warm": 20.0}
 """Seconds to the first step of ViT-S/16 on two cores."""
 IMAGES, STEP = "images to train on", "the first step is done"
 """What the command says when it has opened its images, and after its first step."""
-COMPILED = re.compile(r"Finished (tracing|jaxpr|XLA) ?.* (\S+) (?:for jit )?in ([\d.]+) sec")
-KINDS = {"tracing": "trace", "jaxpr": "lower", "XLA": "compile"}
+COMPILED = re.compile(
+    r"Finished (tracing|jaxpr to MLIR module conversion|XLA compilation of) "
+    r"(\S+)(?: for jit)? in ([\d.]+) sec"
+)
+KINDS = {"t": "trace", "j": "lower", "X": "compile"}
+"""By the first letter of what was finished."""
 
 
 def phases(said: Iterable[tuple[float, str]]) -> dict[str, float]:
@@ -43,7 +47,7 @@ def phases(said: Iterable[tuple[float, str]]) -> dict[str, float]:
         elif match := COMPILED.search(line):
             kind, name, seconds = match.groups()
             where = "step" if "train_step" in name or "on_parts" in name else "other"
-            key = f"{where}_{KINDS[kind]}"
+            key = f"{where}_{KINDS[kind[0]]}"
             found[key] = round(found.get(key, 0.0) + float(seconds), 2)
         elif STEP in line:
             return found | {"first_step_at": round(at, 2)}
@@ -74,7 +78,7 @@ def first_step(command: Sequence[str], cores: set[int], cache: pathlib.Path) -> 
         raise RuntimeError(f"{error}: {last}") from error
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
 
 
 def _busy(process: int) -> float:

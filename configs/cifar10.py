@@ -13,7 +13,7 @@ from dino_jax.config import Config
 
 def get_config() -> Config:
     """A small model, few prototypes, a short warm-up, no blur."""
-    config = Config(batch_size=64, steps=9000, epochs=10, eval_every=1000)
+    config = Config(batch_size=64, steps=9000, epochs=10, eval_every=1500)
     config.model.arch = "vit_tiny"
     config.model.width, config.model.depth, config.model.heads = 128, 4, 4
     config.model.patch_size = 8

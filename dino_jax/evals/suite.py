@@ -44,7 +44,7 @@ def cls_features(model: Model) -> FeatureFunction:
     """
 
     def features(params: Params, images: Array) -> Array:
-        return model.features(params, images).cls
+        return model.features(params, images, cls_only=True).cls
 
     return features
 

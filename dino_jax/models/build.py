@@ -29,8 +29,8 @@ class Model(NamedTuple):
     embed: the same -> (embeddings (B, crops, bottleneck) of length 1, the last layer's prototypes,
         new stats): what `apply` makes its logits of.
     features: (params | stats, images (B, H, W, C), *, blocks=0, attention=False,
-        attention_block=-1, projections=0) -> Features, by the running statistics; reads only what
-        is under `backbone.`.
+        attention_block=-1, projections=0, cls_only=False) -> Features, by the running statistics;
+        reads only what is under `backbone.`. With `cls_only` there are no patches, for less work.
     patch_size: pixels along a side that share one of the features' `patches`.
     heads: 0 where there is no attention.
     """
@@ -125,6 +125,7 @@ def _features(
     attention: bool = False,
     attention_block: int = -1,
     projections: int = 0,
+    cls_only: bool = False,
 ) -> Features:
     most, maps = parts.backbone.kept_blocks, parts.backbone.maps
     if blocks and not most:
@@ -137,6 +138,8 @@ def _features(
             + ("" if maps == most else f", {maps} of them with a map of attention")
         )
     options: dict[str, int] = {"blocks": blocks} if blocks else {}
+    if cls_only:
+        options["cls_only"] = True
     if attention:
         options["map_of"] = attention_block % maps
     if projections:

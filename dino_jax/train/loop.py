@@ -108,8 +108,8 @@ class Loop:
                     first = None
                     bar.unpause()  # compiled by now: the time left is reckoned from here
                 bar.update()
-                stopping = stop()
                 self._follow(done, state, bar)
+                stopping = stop()
                 save = plan.due(done, plan.checkpoint_every) or stopping
                 if save or plan.due(done, plan.eval_every):
                     self._settle(done, state, bar, stopping=stopping)

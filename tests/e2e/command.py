@@ -108,6 +108,7 @@ def killed(
     }
     if compiled_anew:
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        environment["DINO_JAX_COMPILE_CACHE"] = "off"
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, check=False
     ).returncode
@@ -125,7 +126,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     monkeypatch.setattr(Records, "write", write_and_signal)
 
 
-CLOCKED = ("images_per_second", "data_wait")
+CLOCKED = ("images_per_second", "data_wait", "overhead")
 """Figures that no two runs share."""
 
 
