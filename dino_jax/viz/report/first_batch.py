@@ -40,9 +40,10 @@ def first_rows(source: Source, config: Config, number: int) -> dict[str, np.ndar
     What the training pipeline gives in these rows; no other image of the batch is read.
     """
     order = Order(len(source), config.batch_size, config.seed)
+    reader = Reader(source, 0, decoder_of(config.data, config.crops))
     make = CropRows(
-        Reader(source, 0, decoder_of(config.data, config.crops)),
-        order, config.crops, config.augment, config.seed, start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
+        reader, order, config.crops, config.augment, config.seed,
+        start_step=0, first_row=0, rows=config.batch_size, rows_per_task=1,
     )  # fmt: skip
     examples = order.rows(0).examples
     may = [row for row, example in enumerate(examples) if source.may_be_shown(int(example))]
