@@ -4,6 +4,7 @@ Where the state is split (`sharding`), a network is given whole parameters, gath
 their gradients go back summed and split, so that the optimiser and the teacher move the parts only.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,6 +24,9 @@ from dino_jax.train.sharding import (
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import DeviceBatch, StepFunction, make_train_step
 from dino_jax.types import Params
+
+FILLED = re.compile(r"last_layer\.weight_v$")
+"""Whose gradient the loss fills in, some prototypes at a time (`ops.streaming`)."""
 
 
 def compiled_step(method: Method, mesh: Mesh) -> StepFunction:
@@ -72,7 +76,15 @@ def _gathered(mesh: Mesh, params: Params) -> tuple[Params, None]:
 
 
 def _scattered(mesh: Mesh, _: None, gradient: Params) -> tuple[Params]:
-    """Each device gets the sum of its part alone, where the transpose would sum the whole."""
+    """Each device gets the sum of its part alone, where the transpose would sum the whole.
+
+    What a loop fills is made whole first: its rows would else be gathered at every turn.
+    """
+    everywhere = replicated(mesh)
+    gradient = {
+        name: jax.lax.with_sharding_constraint(value, everywhere) if FILLED.search(name) else value
+        for name, value in gradient.items()
+    }
     return (jax.lax.with_sharding_constraint(gradient, param_shardings(gradient, mesh)),)
 
 

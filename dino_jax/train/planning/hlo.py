@@ -17,6 +17,7 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z0-9\-]*
 _ARRAY = re.compile(r"\b([a-z]+[0-9]+\w*|pred)\[([0-9,]*)\]")
 _CALLED = re.compile(r"(?:calls|body|to_apply|branch_computations)=\{?(%[\w.\-]+(?:, ?%[\w.\-]+)*)")
 _TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
+_CHANNEL = re.compile(r"channel_id=\d+")
 _OPERAND = re.compile(r"%([\w.\-]+)")
 
 
@@ -45,9 +46,9 @@ def exchanges(text: str) -> Counter[Exchange]:
     A reduce-scatter is counted as one where the program spells it as a fused all-reduce and slice.
     """
     computations, entry = _computations(text)
-    found: Counter[Exchange] = Counter()
+    found: dict[str, tuple[Exchange, int]] = {}
     _count(computations, entry, 1, found)
-    return found
+    return sum((Counter({each: times}) for each, times in found.values()), Counter())
 
 
 def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
@@ -64,15 +65,26 @@ def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
 
 
 def _count(
-    computations: dict[str, list[Instruction]], name: str, times: int, found: Counter[Exchange]
+    computations: dict[str, list[Instruction]],
+    name: str,
+    times: int,
+    found: dict[str, tuple[Exchange, int]],
 ) -> None:
+    """Add those of one computation to `found`, by their channel.
+
+    A TPU's program spells one that runs beside others several times, in pieces of one channel.
+    """
     scattered = "all-reduce-scatter" in name
     results = {each.name: each.result for each in computations.get(name, ())}
     for each in computations.get(name, ()):
         kind = each.operation.removesuffix("-start")
         if kind in KINDS:
             one = _exchange(kind, each, results)
-            found[one._replace(kind="reduce-scatter") if scattered else one] += times
+            one = one._replace(kind="reduce-scatter") if scattered else one
+            channel = _CHANNEL.search(each.rest)
+            key = channel[0] if channel else f"{name} {each.name}"
+            before = 0 if channel else found.get(key, (one, 0))[1]
+            found[key] = one, before + times
             continue
         turns = _turns(computations, each) if each.operation == "while" else 1
         for called in _called(each):

@@ -62,7 +62,8 @@ def test_every_spelling_is_read_and_loops_are_counted_as_they_turn() -> None:
 
 @pytest.mark.parametrize("fsdp", [1, 4])
 def test_a_step_exchanges_its_gradient_and_gathers_what_is_split(fsdp: int) -> None:
-    run = tiny.trainer(8, model__depth=1, model__width=64, head__hidden=128, fsdp=fsdp)
+    sizes_of = {"head__prototypes": 256, "head__bottleneck": 64, "loss__chunk": 64}
+    run = tiny.trainer(8, model__depth=1, model__width=64, fsdp=fsdp, **sizes_of)
     shapes = jax.eval_shape(run.start).student
     program, _ = compiled_program(run.resolved, make_mesh(8, fsdp))
     found: dict[str, float] = {}
