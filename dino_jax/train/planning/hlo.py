@@ -12,6 +12,9 @@ SIZES = {"pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, 
 }  # fmt: skip
 """Bytes of a number of each type; those of 8 bits and fewer that are not here count as 1."""
 
+PIECES = ("async_collective_fusion", "fused_computation")
+"""How a TPU's program names the pieces of a collective that runs beside other work."""
+
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z0-9\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z]+[0-9]+\w*|pred)\[([0-9,]*)\]")
@@ -70,10 +73,7 @@ def _count(
     times: int,
     found: dict[str, tuple[Exchange, int]],
 ) -> None:
-    """Add those of one computation to `found`, by their channel.
-
-    A TPU's program spells one that runs beside others several times, in pieces of one channel.
-    """
+    """Add those of one computation to `found`; of pieces of one channel, one."""
     scattered = "all-reduce-scatter" in name
     results = {each.name: each.result for each in computations.get(name, ())}
     for each in computations.get(name, ()):
@@ -81,8 +81,8 @@ def _count(
         if kind in KINDS:
             one = _exchange(kind, each, results)
             one = one._replace(kind="reduce-scatter") if scattered else one
-            channel = _CHANNEL.search(each.rest)
-            key = channel[0] if channel else f"{name} {each.name}"
+            channel = _CHANNEL.search(each.rest) if name.startswith(PIECES) else None
+            key = f"{kind} {channel[0]}" if channel else f"{name} {each.name}"
             before = 0 if channel else found.get(key, (one, 0))[1]
             found[key] = one, before + times
             continue
