@@ -20,7 +20,7 @@ class Compiler(NamedTuple):
 
 
 COMPILERS = {
-    "cpu": Compiler(Rules(sums_merge=False), packing=1.03),
+    "cpu": Compiler(Rules(sums_merge=False), packing=1.02),
     "gpu": Compiler(Rules(sums_merge=True), packing=1.05),
     "tpu": Compiler(Rules(sums_merge=True, functions_again=True), packing=1.0),
 }

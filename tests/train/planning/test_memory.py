@@ -101,7 +101,7 @@ def narrow(**fields: Any) -> Config:
     """A real step at a size that compiles in seconds."""
     config = Config(batch_size=fields.pop("batch", 16))
     config.model.arch, config.model.patch_size = "vit_tiny", 8
-    config.model.width, config.model.depth, config.model.heads = 96, 2, 3
+    config.model.width, config.model.depth, config.model.heads = 96, 6, 3
     config.head.hidden, config.head.bottleneck, config.head.prototypes = 256, 64, 1024
     config.crops.global_size, config.crops.local_size = 64, 32
     config.crops.local_number = fields.pop("crops", 4)
