@@ -17,11 +17,12 @@ import argparse
 import importlib
 import importlib.metadata
 import io
+import itertools
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from PIL import Image
 
 from benchmarks.host_memory import parallel, resident
 from benchmarks.host_source import MemorySource, files
+from benchmarks.host_threads import unhindered
 from benchmarks.machine import commit, describe
 from dino_jax.config import AugmentConfig, CropsConfig, DataConfig
 from dino_jax.data.crops import cut_crops
@@ -54,10 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
         "versions": versions(),
         "images": len(source),
     }
+    lines: Iterable[dict[str, Any]]
     if options.memory:
         lines = resident(source, CROPS, options.memory)
     elif options.parallel:
-        lines = parallel(source, CROPS, seconds=options.seconds)
+        alone = unhindered(lambda: rows(source, "exact"), len(source), seconds=options.seconds)
+        lines = itertools.chain(alone, parallel(source, CROPS, seconds=options.seconds))
     else:
         lines = compare(source, options)
     for line in lines:
