@@ -9,10 +9,11 @@ import re
 
 import pytest
 
-from dino_jax import flags
+from dino_jax import flags, plan
 from dino_jax.config import validate
 from dino_jax.interop.convert import FORMATS
 from dino_jax.protocol_flags import parse_protocol
+from dino_jax.train.planning.devices import parse as parse_devices
 from tests.docs import world
 from tests.docs.pages import ROOT, Block, blocks, commands, module_of
 
@@ -105,6 +106,12 @@ def check_evaluate(arguments: list[str]) -> None:
         parse_protocol(["evaluate", *arguments])
 
 
+def check_plan(arguments: list[str]) -> None:
+    parsed = flags.parse(["plan", *arguments, "--workdir=."], plan._define)
+    validate(parsed.config)
+    assert parse_devices(parsed.flags.values.devices)
+
+
 def check_command(module: str, arguments: list[str]) -> None:
     """A command whose flags are `_define`, some `REQUIRED`; `_looking` looks at their values."""
     command = importlib.import_module(module)
@@ -157,6 +164,7 @@ def check_venv(arguments: list[str]) -> None:
 CHECKS = {
     "dino_jax.main": check_main,
     "dino_jax.evaluate": check_evaluate,
+    "dino_jax.plan": check_plan,
     "pip": check_pip,
     "pytest": check_pytest,
     "venv": check_venv,
