@@ -2,10 +2,11 @@
 
 import json
 import pathlib
+import time
 
 import pytest
 
-from benchmarks import host
+from benchmarks import host, host_threads
 from tests.data.images import encoded, pixels, write_folder
 
 
@@ -36,3 +37,10 @@ def test_memory_is_told_at_its_marks(folder, capsys):
 def test_the_wheels_photographs_stand_in(capsys):
     assert host.main(["--rounds=1", "--limit=2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_threads_that_do_not_hinder_each_other_are_twice_one():
+    found = list(host_threads.unhindered(lambda: lambda number: time.sleep(0.002), 3, seconds=0.1))
+    for line in found:  # none where there is no Linux to ask
+        assert 1.2 < line["ratio"] < 2.8
+        assert len(line["ratios"]) == 5
