@@ -26,19 +26,22 @@ def contents(text: str) -> Any:
 
 
 def entry(held: Any, path: str) -> Any:
-    """Follow names, of a list the one entry that holds the name as a value."""
+    """Follow names; of a list, names narrow it to the entries that hold them as a value."""
     while path:
         if isinstance(held, list):
-            named = [
-                (value, each) for each in held for value in each.values()
-                if isinstance(value, str) and (path == value or path.startswith(f"{value} "))
-            ]  # fmt: skip
-            assert len(named) == 1, f"{path}: {len(named)} entries"
-            name, held = named[0]
-        else:
-            name = path.split(" ")[0]
-            held = held[name]
-        path = path[len(name) :].strip()
+            values = {v for each in held for v in each.values() if isinstance(v, str)}
+            found = [v for v in values if path == v or path.startswith(f"{v} ")]
+            if found or len(held) != 1:
+                assert found, f"{path}: no entry"
+                name = max(found, key=len)
+                held = [each for each in held if name in each.values()]
+                path = path[len(name) :].strip()
+                continue
+            held = held[0]
+        name = path.split(" ")[0]
+        held, path = held[name], path[len(name) :].strip()
+    if isinstance(held, list):
+        assert len(held) == 1, "more than one entry"
     return held
 
 
@@ -63,8 +66,9 @@ def test_a_row_quotes_its_file(row: str) -> None:
 
 
 def test_a_path_is_followed() -> None:
-    held = [{"case": "a b", "x": {"y": 2}}, {"case": "b", "x": 1}, {"case": "c"}]
+    held = [{"case": "a b", "x": {"y": 2}}, {"case": "b", "x": 1}, {"case": "b", "set": "of c"}]
     assert entry(held, "a b x y") == 2
-    assert entry({"r": held}, "r c") == {"case": "c"}
-    with pytest.raises(AssertionError, match="0 entries"):
-        entry(held, "d x")
+    assert entry({"r": held}, "r b of c set") == "of c"
+    for path in ("d x", "b"):
+        with pytest.raises(AssertionError, match="entry"):
+            entry(held, path)
