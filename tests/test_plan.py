@@ -87,7 +87,7 @@ def test_starving_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     assert any("1 images a pass" in each for each in thin["warnings"])
     hungry = planned(
         capfd, *SMALL, "--devices=h100:8", "--config.precision=bfloat16",
-        "--config.crops.global_size=224",
+        "--config.model.width=96", "--config.model.heads=3",
     )  # fmt: skip
     assert any("wait for images" in each for each in hungry["warnings"])
 

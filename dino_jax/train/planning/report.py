@@ -110,8 +110,8 @@ def warnings(plan: Plan) -> list[str]:
     if plan.fleet.device.platform != "cpu" and plan.host_cores > available:
         found.append(
             f"the devices will wait for images: {plan.host_cores:.0f} host cores needed, "
-            f"{available:.0f} come with {config.devices} x {plan.fleet.name}; data.decode=fast "
-            "needs half as many"
+            f"{available:.0f} come with {config.devices} x {plan.fleet.name}"
+            + ("; data.decode=fast needs fewer" if config.data.decode == "exact" else "")
         )
     if plan.fleet.device.platform != "cpu" and plan.rows < FEW:
         found.append(
