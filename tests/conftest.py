@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 # Set in the environment, so that it also holds for a command started by a test.
 os.environ["JAX_PLATFORMS"] = os.environ.get("DINO_JAX_TEST_PLATFORM", "cpu")
+os.environ["DINO_JAX_COMPILE_CACHE"] = "off"  # nothing of a test lies in the user's cache
 
 import jax
 import pytest
