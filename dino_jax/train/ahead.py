@@ -12,7 +12,7 @@ from dino_jax.config import Resolved
 from dino_jax.train.compiled import compiled_step
 from dino_jax.train.method import Method, init_state
 from dino_jax.train.planning.stepping import batch_shapes
-from dino_jax.train.sharding import batch_sharded, state_shardings
+from dino_jax.train.sharding import batch_sharded, placed, state_shardings
 from dino_jax.train.state import TrainState
 from dino_jax.train.step import DeviceBatch, StepFunction
 
@@ -29,7 +29,7 @@ def step_ahead(method: Method, resolved: Resolved, mesh: Mesh) -> StepFunction:
     state = jax.eval_shape(lambda: init_state(method, resolved))
     batch = batch_shapes(resolved, resolved.config.batch_size)
     split = {name: batch_sharded(mesh) for name in batch}
-    lowered = step.lower(_placed(state, state_shardings(state, mesh)), _placed(batch, split))
+    lowered = step.lower(placed(state, state_shardings(state, mesh)), placed(batch, split))
     thread = ThreadPoolExecutor(1, "compile")
     compiling = thread.submit(lowered.compile)
     thread.shutdown(wait=False)  # it ends with the work it has
@@ -58,11 +58,3 @@ class Ahead:
             log.info("the step is compiled anew: %s", str(error).splitlines()[0])
             self._ready = self._step
             return self._step(state, batch)
-
-
-def _placed(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        shapes,
-        shardings,
-    )

@@ -135,3 +135,12 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
         )
         for name, value in batch.items()
     }
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+    """The shapes of a tree with where each leaf is to lie: what a step is lowered from."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes,
+        shardings,
+    )

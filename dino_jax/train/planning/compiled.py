@@ -13,7 +13,7 @@ from dino_jax.train.method import build_method, init_state
 from dino_jax.train.planning.hlo import exchanges
 from dino_jax.train.planning.stepping import batch_shapes
 from dino_jax.train.planning.topology import topology
-from dino_jax.train.sharding import batch_sharded, make_mesh, state_shardings
+from dino_jax.train.sharding import batch_sharded, make_mesh, placed, state_shardings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +90,9 @@ def compiled_program(resolved: Resolved, mesh: Mesh) -> tuple[Any, tuple[float, 
     batch = batch_shapes(resolved, resolved.config.batch_size)
     split = {name: batch_sharded(mesh) for name in batch}
     step: Any = compiled_step(method, mesh)
-    lowered = step.lower(_placed(state, state_shardings(state, mesh)), _placed(batch, split))
+    lowered = step.lower(placed(state, state_shardings(state, mesh)), placed(batch, split))
     traced = time.perf_counter()
     return lowered.compile(), (traced - began, time.perf_counter() - traced)
-
-
-def _placed(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        shapes,
-        shardings,
-    )
 
 
 def _collectives(text: str, devices: int) -> tuple[Exchanged, ...]:
