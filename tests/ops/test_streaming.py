@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.memory import TEMPERATURE
+from benchmarks.memory import written_out as straightforward
 from dino_jax.ops import losses
 from dino_jax.ops.streaming import CHUNK, LARGEST_WHOLE, chunk_of, streamed_loss
 from dino_jax.types import Prototypes
 from tests import golden
 
-TEMPERATURE = 0.1
 GRID = [  # batch, local crops, prototypes, chunk
     (3, 8, 96, None),
     (3, 8, 96, 32),
@@ -22,21 +23,6 @@ GRID = [  # batch, local crops, prototypes, chunk
     (1, 2, 50, 49),
     (2, 3, 50, 999),
 ]
-
-
-def straightforward(embeddings, prototypes, targets):
-    """The paper's sum over pairs, as it would be written down."""
-    length = jnp.linalg.norm(prototypes.direction, axis=1, keepdims=True)
-    weight = prototypes.scale * prototypes.direction / length
-    logits = jnp.einsum("bcd,kd->bck", embeddings, weight, precision="highest")
-    log_p = jax.nn.log_softmax(logits / TEMPERATURE)
-    pairs = [
-        -(targets[:, view] * log_p[:, crop]).sum(axis=-1).mean()
-        for view in range(targets.shape[1])
-        for crop in range(embeddings.shape[1])
-        if view != crop
-    ]
-    return sum(pairs) / len(pairs)
 
 
 def example(batch, local, prototypes, *, width=16, seed=0):
