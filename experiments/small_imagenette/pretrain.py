@@ -13,7 +13,7 @@ from dino_jax.config import Config
 
 def get_config() -> Config:
     """A small model, few prototypes, many small steps."""
-    config = Config(batch_size=32, steps=7000, epochs=100, eval_every=1000)
+    config = Config(batch_size=32, steps=7000, epochs=100, eval_every=1400)
     config.model.arch = "vit_tiny"
     config.model.width, config.model.depth, config.model.heads = 128, 6, 4
     config.model.patch_size = 16
