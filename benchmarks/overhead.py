@@ -2,7 +2,7 @@
 
     python -m benchmarks.overhead --config=configs/cifar10.py [--steps=400] [--scores=2]
         [--checkpoints=4] [--case=NAME] [--out=FILE]
-        [--config.data.train=… --config.data.val=…]
+        [--data=SPEC --val=SPEC] [--config.FIELD=VALUE ...]
 
 Trains a recipe for its first `--steps` steps, with so many scores and checkpoints in them, and
 reads what the command itself counted (`shares` of summary.json). One JSON line: `measured` are
@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", default="configs/cifar10.py")
     for name, number in (("steps", 400), ("scores", 2), ("checkpoints", 4)):
         parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--data")
+    parser.add_argument("--val")
     parser.add_argument("--case")
     parser.add_argument("--out", type=pathlib.Path)
     options, others = parser.parse_known_args(argv)
@@ -91,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "eval.final_full": "false",
     }
     arguments = [f"--config={options.config}", *others]
-    arguments += [f"--config.{name}={value}" for name, value in short.items()]
+    images = {"data.train": options.data, "data.val": options.val}
+    given = short | {name: spec for name, spec in images.items() if spec is not None}
+    arguments += [f"--config.{name}={value}" for name, value in given.items()]
     machine = describe()
     with tempfile.TemporaryDirectory() as folder:
         examples, shares = run(arguments, pathlib.Path(folder) / "run")

@@ -31,6 +31,7 @@ def test_shares_follow_the_recipe() -> None:
 def test_a_toy_run(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "overhead.json"
     toy = ["--config.batch_size=8", "--config.report=false", "--config.eval.knn_bank=32"]
+    toy += ["--data=embedded:photos:train", "--val=embedded:photos:val"]
     small = ["--steps=6", "--scores=1", "--checkpoints=2", f"--out={out}"]
     assert overhead.main(["--config=configs/quickstart.py", *small, *toy]) == 0
     line = json.loads(capsys.readouterr().out)
