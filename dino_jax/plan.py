@@ -9,6 +9,7 @@ from absl import flags as absl_flags
 
 from dino_jax import flags
 from dino_jax.config import UserError, validate
+from dino_jax.memory import keep_freed_memory
 
 DONE, MISTAKE, INTERRUPTED = 0, 2, 75  # exit codes: the user's mistake, stopped; 1 is ours
 USAGE = """\
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(each in ("--help", "-h", "-help", "--helpfull") for each in arguments[1:]):
         sys.stdout.write(USAGE)
         return DONE
+    keep_freed_memory()  # before jax: the processor is timed as a training run has it
     try:
         sys.stdout.write(_planned(arguments))
     except UserError as error:
